@@ -1,0 +1,507 @@
+"""The QuantizedModel resource, version v1alpha1: every field's type, bound, default and prose in one place.
+
+The CRD, the chart's copy and the reference in docs/ are generated from here (`api.crd`). Rules across fields are CEL
+expressions in `RULES` of each model, so that a real API server refuses what breaks them.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from quanary.api.quantities import Digest, Duration, OciRepository, OpenRatio, Ratio, Uri
+
+
+class Rule(BaseModel):
+    """A CEL rule across fields and what a user is told who breaks it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cel: str
+    message: str
+    field_path: str = ""
+
+
+class Spec(BaseModel):
+    """Base of every part of the resource: camel case outside, unknown keys ignored (the API server prunes them)."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+
+class Source(Spec):
+    """A file and what it must hash to."""
+
+    uri: Uri
+    """Where the file is: `oci://registry/repository:tag`, or `https://host/path`."""
+    sha256: Digest
+    """Its sha256. A file that hashes to anything else is refused before it is opened."""
+
+
+class Toleration(Spec):
+    """A taint that pods of this model tolerate, as in a pod spec."""
+
+    key: Annotated[str, Field(max_length=317)] = ""
+    """The taint's key; empty with operator Exists matches all."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How key and value are compared."""
+    value: Annotated[str, Field(max_length=63)] = ""
+    """The taint's value."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """The taint's effect; empty matches all."""
+
+
+class Resources(Spec):
+    """CPU and memory of one serving pod; the quantizer gets the same CPU limit, so that its benefit figures hold."""
+
+    cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]{1,3}|m)?$", max_length=16)] = "1"
+    """CPU request and limit. Threads of an inference follow it."""
+    memory: Annotated[str, Field(pattern=r"^[0-9]+(Ki|Mi|Gi)$", max_length=16)] = "512Mi"
+    """Memory request and limit."""
+
+
+class Runtime(Spec):
+    """How both variants are served."""
+
+    type: Literal["OnnxRuntime"] = "OnnxRuntime"
+    """The inference engine."""
+    image: Annotated[str, Field(max_length=512, pattern=r"^[^\s]*$")] = ""
+    """The runtime image, if not the operator's default. The operator's settings say which are allowed."""
+    replicas: Annotated[int, Field(ge=1, le=100)] = 1
+    """Pods of each variant."""
+    resources: Resources = Resources()
+    """CPU and memory of one pod."""
+    node_selector: Annotated[dict[str, str], Field(max_length=16)] = {}
+    """Nodes that pods of this model, the quantizer's too, may run on."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
+    """Taints that these pods tolerate."""
+
+
+class Calibration(Spec):
+    """What the quantizer learns activation ranges from."""
+
+    data: Source
+    """A tar of .npz shards: arrays keyed by the model's input names, first axis = samples."""
+    samples: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Samples to use at most."""
+
+
+class Quantization(Spec):
+    """How the INT8 variant is made."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="self.strategy == 'Provided' ? has(self.provided) : has(self.calibration)",
+            message="strategy Static needs calibration; strategy Provided needs provided",
+        ),
+    )
+
+    strategy: Literal["Static", "Provided"] = "Static"
+    """Static: quantize with calibration data. Provided: judge an INT8 model that was brought along."""
+    provided: Source | None = None
+    """The INT8 model of strategy Provided; it passes the same gates."""
+    keep_float: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)] = ()
+    """Nodes to leave in float, by name or shell pattern; a name that matches no node is refused."""
+    calibration: Calibration | None = None
+    """Calibration data of strategy Static."""
+
+
+class Validation(Spec):
+    """The sealed data that certify an artifact, and the drop that is allowed."""
+
+    data: Source
+    """A tar of .npz shards as for calibration, with an array `label` for metric Accuracy."""
+    metric: Literal["Agreement", "Accuracy"] = "Agreement"
+    """Agreement: same top-1 class as float. Accuracy: top-1 class against `label`."""
+    max_drop: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    """The budget: the upper bound of the drop against float must not exceed it."""
+    confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
+    """Confidence of that one-sided bound."""
+
+
+class Benefit(Spec):
+    """When INT8 is worth it on this CPU."""
+
+    min_speedup: Annotated[float, Field(ge=0.1, le=100)] = 1.1
+    """FP32 time over INT8 time, at the serving pod's CPU limit."""
+    required: bool = True
+    """Whether an artifact that is certified but not faster is rejected."""
+
+
+class LatencyGate(Spec):
+    """The latency budget."""
+
+    p99: Duration = timedelta(milliseconds=100)
+    """At most 1 % of answers may take longer."""
+
+
+class Gates(Spec):
+    """Budgets watched on live traffic. A gate with evidence over its budget rolls the artifact back."""
+
+    mismatch: OpenRatio = 0.02
+    """Share of compared answers that may differ from float's."""
+    errors: OpenRatio = 0.001
+    """Share of requests that may fail (5xx, or no answer at the deadline)."""
+    latency: LatencyGate = LatencyGate()
+    """The latency budget."""
+
+
+class Shadow(Spec):
+    """Comparison of live answers."""
+
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of distinct inputs whose answers are compared with the twin's."""
+    min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """Comparisons of distinct inputs needed at weight 0 before the first step."""
+
+
+class Rollout(Spec):
+    """How traffic moves to an artifact that was certified."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="self.steps.all(i, i >= 1 && i <= 100) && self.steps[self.steps.size() - 1] == 100",
+            message="steps must lie between 1 and 100 and end with 100",
+        ),
+        Rule(
+            cel="self.steps.map(i, self.steps.filter(j, j < i).size()) == self.steps.map(i, self.steps.indexOf(i))",
+            message="steps must rise strictly",
+        ),
+    )
+
+    shadow: Shadow = Shadow()
+    """Comparison at weight 0 and after."""
+    steps: Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(min_length=1, max_length=20)] = (
+        1,
+        5,
+        25,
+        50,
+        100,
+    )
+    """Percent of traffic that INT8 gets, step by step."""
+    dwell: Duration = timedelta(seconds=120)
+    """The least time at a step."""
+    retry: Annotated[str, Field(pattern=r"^([a-f0-9]{64})?$", max_length=64)] = ""
+    """The digest of a condemned artifact to trust once more."""
+    mode: Literal["Auto", "Paused", "FloatOnly"] = "Auto"
+    """Auto: go on. Paused: nothing forward, retreat and rollback still work. FloatOnly: float alone, at once."""
+
+
+class Header(Spec):
+    """A request header by exact value."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", min_length=1, max_length=256)]
+    """The header's name."""
+    value: Annotated[str, Field(min_length=1, max_length=256)]
+    """Its exact value."""
+
+
+class Critical(Spec):
+    """Requests that float always answers."""
+
+    header: Header = Header(name="x-critical", value="true")
+    """The header that marks them."""
+
+
+class ParentRef(Spec):
+    """A Gateway that admits the route."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """The Gateway's name."""
+    namespace: Annotated[str, Field(max_length=63)] = ""
+    """Its namespace, if not the resource's own."""
+    section_name: Annotated[str, Field(max_length=253)] = ""
+    """One listener of it, if not all."""
+
+
+class Route(Spec):
+    """Where users reach the model."""
+
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
+    """The Gateways of the route."""
+    hostnames: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=16)] = ()
+    """Host names; none means any."""
+    path: Annotated[str, Field(pattern=r"^(/[^\s]*)?$", max_length=1024)] = ""
+    """Path prefix; `/v2/models/<name>` if empty."""
+
+
+class QuantizedModelSpec(Spec):
+    """What a team asks for."""
+
+    model: Source
+    """The float ONNX model."""
+    artifacts: "Artifacts"
+    """Where made artifacts are published."""
+    quantization: Quantization
+    """How the INT8 variant is made."""
+    validation: Validation
+    """How it is certified."""
+    route: Route
+    """Where users reach it."""
+    runtime: Runtime = Runtime()
+    """How both variants are served."""
+    benefit: Benefit = Benefit()
+    """When INT8 is worth it."""
+    gates: Gates = Gates()
+    """Budgets on live traffic."""
+    rollout: Rollout = Rollout()
+    """How traffic moves."""
+    critical: Critical = Critical()
+    """Requests that float always answers."""
+
+
+class Artifacts(Spec):
+    """Where made artifacts live."""
+
+    repository: OciRepository
+    """The OCI repository the quantizer publishes to."""
+
+
+class Stage(StrEnum):
+    """Where the rollout is."""
+
+    PENDING = "Pending"
+    SERVING_FLOAT = "ServingFloat"
+    QUANTIZING = "Quantizing"
+    SHADOWING = "Shadowing"
+    CANARY = "Canary"
+    PROMOTED = "Promoted"
+    HELD = "Held"
+    ROLLED_BACK = "RolledBack"
+    REJECTED = "Rejected"
+    STALLED = "Stalled"
+
+
+class Verdict(StrEnum):
+    """The quantizer's word on an artifact, worst first."""
+
+    OVER_BUDGET = "OverBudget"
+    NOT_CERTIFIABLE = "NotCertifiable"
+    NOT_BENEFICIAL = "NotBeneficial"
+    BENEFICIAL = "Beneficial"
+
+
+class Signoff(Spec):
+    """The sealed data's word on an artifact."""
+
+    metric: str
+    """What was measured."""
+    float_: float = Field(alias="float")
+    """The float model's metric."""
+    int8: float
+    """The artifact's metric."""
+    drop: float
+    """float - int8."""
+    drop_upper_bound: float
+    """One-sided upper bound of the drop."""
+    samples: int
+    """Sealed samples used."""
+    disagreement: float
+    """Share of sealed samples on which both models answer differently."""
+    disagreement_upper_bound: float
+    """Its one-sided upper bound."""
+
+
+class Artifact(Spec):
+    """An INT8 model as the quantizer handed it over."""
+
+    digest: Digest
+    """sha256 of its model file: its identity."""
+    uri: Annotated[str, Field(max_length=512)] = ""
+    """Where it was published."""
+    inputs: Annotated[str, Field(max_length=64)] = ""
+    """Digest of what it was made from."""
+    verdict: Verdict
+    """The quantizer's word."""
+    because: Annotated[str, Field(max_length=512)] = ""
+    """The verdict in a sentence."""
+    size_ratio: float = 0
+    """INT8 size over FP32 size."""
+    latency_ratio: float = 0
+    """FP32 time over INT8 time."""
+    signoff: Signoff | None = None
+    """The sealed data's figures."""
+
+
+class Condemned(Spec):
+    """An artifact that was rolled back on evidence."""
+
+    digest: Digest
+    """Which one."""
+    reason: Annotated[str, Field(max_length=256)]
+    """Why."""
+    at: AwareDatetime
+    """When."""
+
+
+class Weight(Spec):
+    """Traffic of one variant, in thousandths."""
+
+    variant: Literal["float", "int8"]
+    """Which variant."""
+    digest: Annotated[str, Field(max_length=64)]
+    """Which model file."""
+    desired: Annotated[int, Field(ge=0, le=1000)]
+    """What the operator asks of the route."""
+    observed: Annotated[int, Field(ge=0, le=1000)]
+    """What the route says."""
+
+
+class GateStatus(Spec):
+    """What a gate has gathered."""
+
+    name: Annotated[str, Field(max_length=64)]
+    """Which gate."""
+    samples: Annotated[int, Field(ge=0)] = 0
+    """Observations so far."""
+    rate: float = 0
+    """Share of bad ones."""
+    budget: float = 0
+    """Share allowed."""
+    rollback_evidence: Ratio = 0
+    """0: none. 1: enough to roll back."""
+    safety_evidence: Ratio = 0
+    """0: none. 1: proven within budget."""
+
+
+class Progress(Spec):
+    """Where the candidate stands; written before it is acted on, so that a restart repeats and skips nothing."""
+
+    step: Annotated[int, Field(ge=0, le=100)] = 0
+    """Percent the candidate is allowed now; 0 in shadow."""
+    since: AwareDatetime | None = None
+    """When that step began."""
+    compared_at_start: Annotated[int, Field(ge=0)] = 0
+    """Distinct comparisons when it began."""
+    resume_step: Annotated[int, Field(ge=0, le=100)] = 0
+    """The step to come back to after a retreat."""
+    retreats: Annotated[tuple[AwareDatetime, ...], Field(max_length=8)] = ()
+    """When fast evidence took it off traffic."""
+    retried: Annotated[str, Field(max_length=64)] = ""
+    """The condemned digest that `rollout.retry` has already been honoured for."""
+
+
+class HistoryEntry(Spec):
+    """One thing that happened."""
+
+    at: AwareDatetime
+    """When."""
+    stage: Stage
+    """The stage entered."""
+    because: Annotated[str, Field(max_length=512)]
+    """Why."""
+
+
+class Condition(Spec):
+    """A Kubernetes condition."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """Which condition."""
+    status: Literal["True", "False", "Unknown"]
+    """Its state."""
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)]
+    """One CamelCase word."""
+    message: Annotated[str, Field(max_length=1024)]
+    """A sentence for a person."""
+    last_transition_time: AwareDatetime
+    """When the state last changed."""
+    observed_generation: int
+    """The generation it speaks of."""
+
+
+class Provenance(Spec):
+    """What led to what is served now."""
+
+    model: Annotated[str, Field(max_length=64)] = ""
+    """sha256 of the float model."""
+    calibration: Annotated[str, Field(max_length=64)] = ""
+    """sha256 of the calibration data."""
+    validation: Annotated[str, Field(max_length=64)] = ""
+    """sha256 of the sealed data."""
+    report: Annotated[str, Field(max_length=64)] = ""
+    """sha256 of the artifact's report."""
+    tools: dict[str, str] = {}
+    """Versions of what made it."""
+    cpu_features: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    """CPU features it was judged on."""
+
+
+class QuantizedModelStatus(Spec):
+    """What the operator says back."""
+
+    observed_generation: int = 0
+    """The generation this status speaks of."""
+    stage: Stage = Stage.PENDING
+    """Where the rollout is."""
+    because: Annotated[str, Field(max_length=1024)] = ""
+    """Why, in a sentence."""
+    serving: Literal["", "float", "int8", "both"] = ""
+    """Which variants answer users now."""
+    weight: Annotated[str, Field(max_length=16)] = ""
+    """Share of traffic that INT8 has now."""
+    mismatch: Annotated[str, Field(max_length=32)] = ""
+    """Share of compared answers that differed."""
+    p99: Annotated[str, Field(max_length=32)] = ""
+    """99th percentile of the candidate's (or else float's) answers in the last minute."""
+    verdict: Annotated[str, Field(max_length=32)] = ""
+    """The quantizer's word on the newest artifact."""
+    weights: Annotated[tuple[Weight, ...], Field(max_length=8)] = ()
+    """Traffic by digest."""
+    source: Source | None = None
+    """The float model that serves."""
+    candidate: Artifact | None = None
+    """The artifact being proven or refused."""
+    stable: Artifact | None = None
+    """The artifact already promoted."""
+    condemned: Annotated[tuple[Condemned, ...], Field(max_length=16)] = ()
+    """Artifacts rolled back on evidence."""
+    progress: Progress = Progress()
+    """Where the candidate stands."""
+    gates: Annotated[tuple[GateStatus, ...], Field(max_length=8)] = ()
+    """Evidence by gate."""
+    checkpoint: Annotated[str, Field(max_length=4096)] = ""
+    """The evidence kernel's state, for a restart."""
+    provenance: Provenance | None = None
+    """What led to the newest artifact."""
+    history: Annotated[tuple[HistoryEntry, ...], Field(max_length=10)] = ()
+    """The last ten things that happened."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    """Ready, Reconciling, Stalled, Quantized, Proven, RolledBack."""
+
+
+QuantizedModelSpec.model_rebuild()
+
+# On the root: a name that leaves room for what is appended to it.
+ROOT_RULES: Final = (
+    Rule(
+        cel="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message="metadata.name must start with a letter, have at most 40 characters and no dots",
+    ),
+)
+
+
+class Column(BaseModel):
+    """A `kubectl get` column."""
+
+    name: str
+    path: str
+    type: Literal["string", "date"] = "string"
+    wide: bool = False
+
+
+COLUMNS: Final = (
+    Column(name="Stage", path=".status.stage"),
+    Column(name="Weight", path=".status.weight"),
+    Column(name="Mismatch", path=".status.mismatch"),
+    Column(name="P99", path=".status.p99"),
+    Column(name="Verdict", path=".status.verdict"),
+    Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
+    Column(name="Age", path=".metadata.creationTimestamp", type="date"),
+    Column(name="Because", path=".status.because", wide=True),
+)
+
+__all__ = ["COLUMNS", "ROOT_RULES", "QuantizedModelSpec", "QuantizedModelStatus", "Rule", "Stage"]

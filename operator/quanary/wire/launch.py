@@ -1,0 +1,146 @@
+"""Arguments of the programs: the controller renders them into pods, the programs parse them.
+
+Each program's arguments are one frozen dataclass. `render` and `parse` are derived from its fields, so they cannot
+disagree: a field `deadline_seconds` is the flag `--deadline-seconds`; the first field, if marked, is positional.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Final, Self, get_args, get_origin, get_type_hints
+
+HTTP_PORT: Final = 8080
+TWIN_PORT: Final = 8081
+METRICS_PORT: Final = 9090
+
+MODEL_DIRECTORY: Final = "/models"
+MODEL_FILE: Final = f"{MODEL_DIRECTORY}/model.onnx"
+WORK_DIRECTORY: Final = "/work"
+TERMINATION_LOG: Final = "/dev/termination-log"
+
+
+def argument(text: str, *, default: Any = MISSING, positional: bool = False) -> Any:
+    """A dataclass field that carries its help text."""
+    metadata = {"help": text, "positional": positional}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+class Arguments:
+    """What `render` and `parse` share; subclasses are frozen dataclasses of `argument` fields."""
+
+    def render(self) -> list[str]:
+        """Command-line words; a field at its default is left out."""
+        words: list[str] = []
+        for each in fields(self):  # type: ignore[arg-type]
+            words += _words(each, getattr(self, each.name))
+        return words
+
+    @classmethod
+    def add_to(cls, parser: argparse.ArgumentParser) -> None:
+        """Declare the flags on `parser`."""
+        hints = get_type_hints(cls)
+        for each in fields(cls):  # type: ignore[arg-type]
+            _declare(parser, each, hints[each.name])
+
+    @classmethod
+    def from_namespace(cls, namespace: argparse.Namespace) -> Self:
+        """Arguments out of what `argparse` read."""
+        values = {each.name: getattr(namespace, each.name) for each in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> Self:
+        """Arguments from words; exits with a usage message on misuse, as argparse does."""
+        parser = argparse.ArgumentParser()
+        cls.add_to(parser)
+        return cls.from_namespace(parser.parse_args(list(words)))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _words(each: Field[Any], value: Any) -> list[str]:
+    if value == each.default:
+        return []
+    if each.metadata["positional"]:
+        return [str(value)]
+    if isinstance(value, bool):
+        return [_flag(each.name)]
+    if isinstance(value, tuple):
+        return [word for item in value for word in (_flag(each.name), str(item))]
+    return [_flag(each.name), str(value)]
+
+
+def _declare(parser: argparse.ArgumentParser, each: Field[Any], hint: Any) -> None:
+    text = each.metadata["help"].replace("%", "%%")
+    if each.metadata["positional"]:
+        parser.add_argument(each.name, help=text)
+        return
+    flag, required = _flag(each.name), each.default is MISSING
+    if hint is bool:
+        parser.add_argument(flag, action="store_true", help=text)
+    elif get_origin(hint) is tuple:
+        parser.add_argument(flag, action="append", default=[], type=get_args(hint)[0], help=text)
+    else:
+        kind = next((option for option in get_args(hint) if option is not type(None)), hint)
+        default = None if required else each.default
+        parser.add_argument(flag, required=required, default=default, type=kind, help=text)
+
+
+@dataclass(frozen=True)
+class ServeArguments(Arguments):
+    """`quanary serve`: one model behind the Open Inference Protocol."""
+
+    model: str = argument("the ONNX file to serve", positional=True)
+    name: str = argument("the model's name in request paths")
+    host: str = argument("address to listen on", default="127.0.0.1")
+    http_port: int = argument("port for users", default=HTTP_PORT)
+    twin_port: int = argument("port for the twin's questions; 0 for none", default=0)
+    metrics_port: int = argument("port of /gates and /metrics", default=METRICS_PORT)
+    variant: str = argument("float or int8", default="float")
+    digest: str = argument("sha256 of the model file; computed if empty", default="")
+    twin_url: str = argument("whom to ask for comparison; empty for nobody", default="")
+    sample_ratio: float = argument("share of distinct inputs to compare, 0 to 1", default=0.0)
+    latency_budget_seconds: float = argument("a slower answer counts as over budget", default=0.1)
+    deadline_seconds: float = argument("a request without answer by then counts as an error", default=10.0)
+    critical_header: str = argument("`name=value` of requests left out of every count; empty for none", default="")
+    threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
+
+
+@dataclass(frozen=True)
+class FetchArguments(Arguments):
+    """`quanary fetch`: one verified model file into a folder (the init container of a serving pod)."""
+
+    uri: str = argument("where the file is", positional=True)
+    sha256: str = argument("what its sha256 must be")
+    out: str = argument("the path to write")
+    field: str = argument("the field of the resource to name in a refusal", default="spec.model")
+    insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())
+    termination_log: str = argument("where to leave a refusal for the controller", default="")
+
+
+@dataclass(frozen=True)
+class QuantizeArguments(Arguments):
+    """`quanary quantize`: one model in, a judged artifact and its report out."""
+
+    model: str = argument("the float ONNX model: a path or a URI", positional=True)
+    validation: str = argument("sealed data: a folder or tar of .npz shards, a path or a URI")
+    metric: str = argument("agreement or accuracy")
+    max_drop: float = argument("the largest drop of the metric allowed, 0 to 1")
+    out: str = argument("the folder to write report.json and the artifact to")
+    calibration: str = argument("calibration data, as validation; not needed with --provided", default="")
+    model_sha256: str = argument("what the model's sha256 must be; not checked if empty", default="")
+    calibration_sha256: str = argument("what the calibration file's sha256 must be", default="")
+    validation_sha256: str = argument("what the validation file's sha256 must be", default="")
+    provided: str = argument("judge this INT8 model instead of making one", default="")
+    provided_sha256: str = argument("what its sha256 must be", default="")
+    samples: int = argument("calibration samples to use at most", default=512)
+    keep_float: tuple[str, ...] = argument("a node, by name or pattern, to leave in float", default=())
+    confidence: float = argument("of the one-sided bound of the drop", default=0.95)
+    min_speedup: float = argument("FP32 time over INT8 time that counts as a benefit", default=1.1)
+    threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
+    publish: str = argument("oci:// repository to publish the artifact to; nowhere if empty", default="")
+    inputs: str = argument("digest of the inputs, handed back to the controller", default="")
+    insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())
+    termination_log: str = argument("where to leave the handover for the controller", default="")
