@@ -22,6 +22,7 @@ from quanary.api.v1alpha1 import (
     Artifact,
     Condemned,
     Progress,
+    Provenance,
     QuantizedModelSpec,
     QuantizedModelStatus,
     Source,
@@ -73,7 +74,9 @@ class RouteSeen:
 
     weights: Mapping[str, int]  # by the first 10 hex digits of the digest, in thousandths
     accepted: bool  # by every parent, at the present generation
-    message: str = ""
+    age: timedelta = timedelta(0)
+    refusal: str = ""  # what a parent that refuses it says
+    has_parents: bool = True  # whether any gateway has spoken of it yet
     condemned: tuple[tuple[str, str], ...] = ()  # (digest, reason) out of the rollback annotation
 
 
@@ -136,6 +139,7 @@ class Memory:
     stable: Artifact | None = None
     condemned: tuple[Condemned, ...] = ()
     progress: Progress = field(default_factory=Progress)
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""What the operator's settings refuse in a spec that the API server let pass. Pure."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from quanary.api.v1alpha1 import QuantizedModelSpec
+from quanary.controller.settings import Settings
+
+
+def refusal(spec: QuantizedModelSpec, settings: Settings) -> str:
+    """The first field that is not allowed here, with what is; empty if all are."""
+    for field, uri in _uris(spec):
+        host = urlsplit(uri).netloc
+        if settings.allowed_hosts and host not in settings.allowed_hosts:
+            return f"{field}: found host {host}; allowed by the operator: {', '.join(settings.allowed_hosts)}"
+        if uri.startswith("http://") and host not in settings.insecure_hosts:
+            return f"{field}: found {uri}; allowed: https, or a host the operator lists as insecure"
+    return _image_refusal(spec.runtime.image, settings)
+
+
+def _uris(spec: QuantizedModelSpec) -> Iterator[tuple[str, str]]:
+    yield "spec.model.uri", spec.model.uri
+    yield "spec.artifacts.repository", spec.artifacts.repository
+    yield "spec.validation.data.uri", spec.validation.data.uri
+    if spec.quantization.calibration:
+        yield "spec.quantization.calibration.data.uri", spec.quantization.calibration.data.uri
+    if spec.quantization.provided:
+        yield "spec.quantization.provided.uri", spec.quantization.provided.uri
+
+
+def _image_refusal(image: str, settings: Settings) -> str:
+    if not image or image == settings.runtime_image or image.startswith(settings.allowed_images or ("\0",)):
+        return ""
+    allowed = ", ".join(settings.allowed_images) or f"only the operator's own, {settings.runtime_image}"
+    return f"spec.runtime.image: found {image}; allowed by the operator: {allowed}"

@@ -1,0 +1,126 @@
+"""The way forward: shadow, step by step, promoted. Pure."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from quanary.api.v1alpha1 import Artifact, Progress, QuantizedModelSpec, Stage
+from quanary.controller.decision import Decision, Observation
+from quanary.controller.scene import Scene
+
+WATCHFUL: Final = timedelta(seconds=5)
+DROPPED_TOO_MANY: Final = 0.2
+COMPARISONS_PER_BUDGET: Final = 20  # a step lasts at least 20 / budget comparisons of distinct inputs
+
+
+def hold_without_evidence(seen: Observation) -> Decision | None:
+    """Prometheus gone, both variants silent, or too many comparisons lost: hold at the present weight."""
+    scene, evidence = Scene(seen), seen.evidence
+    if scene.candidate is None or evidence is None:
+        return None
+    if evidence.prometheus_gone:
+        return scene.hold("Prometheus gives no answer: weights stay as they are", "PrometheusGone")
+    if evidence.int8_silent and evidence.float_silent and scene.progress.step:
+        return scene.hold("no fresh samples of either variant: weights stay as they are", "NoData")
+    if evidence.dropped_ratio > DROPPED_TOO_MANY:
+        because = f"{evidence.dropped_ratio:.0%} of comparisons were dropped; at most {DROPPED_TOO_MANY:.0%} may be"
+        return scene.hold(because, "ComparisonsDropped")
+    return None
+
+
+def prove_in_shadow(seen: Observation) -> Decision | None:
+    """Weight 0 until the mismatch gate is proven within its budget."""
+    scene, evidence = Scene(seen), seen.evidence
+    candidate = scene.candidate
+    if candidate is None or scene.progress.step:
+        return None
+    if failure := scene.failure_of(candidate.digest):
+        return scene.decide(Stage.STALLED, failure, scene.memory, reason="PodsFailing")
+    if not scene.is_available(candidate):
+        return scene.decide(Stage.SHADOWING, "waiting for the INT8 pods", scene.memory, after=WATCHFUL)
+    wanted = scene.spec.rollout.shadow.min_samples
+    if evidence is None or not evidence.proven or evidence.compared_distinct < wanted:
+        return scene.decide(Stage.SHADOWING, _shadow_progress(scene), scene.memory, after=WATCHFUL)
+    if evidence.suspicious:
+        return scene.hold("rollback evidence is half-way to its limit", "Suspicious")
+    return begin_step(scene, candidate, scene.spec.rollout.steps[0], "mismatch proven within budget in shadow")
+
+
+def take_unproven_back(seen: Observation) -> Decision | None:
+    """A gate that was tightened asks for its proof anew: back to shadow."""
+    scene = Scene(seen)
+    if scene.candidate is None or not scene.progress.step or seen.evidence is None or seen.evidence.proven:
+        return None
+    memory = replace(scene.memory, progress=scene.progress.model_copy(update={"step": 0, "since": seen.now}))
+    return scene.decide(Stage.SHADOWING, "its proof no longer holds for the present budget", memory, after=WATCHFUL)
+
+
+def advance_when_proven(seen: Observation) -> Decision | None:
+    """Dwell and comparisons reached, no rollback evidence half-way: the next declared step, never beyond it."""
+    scene = Scene(seen)
+    candidate, step = scene.candidate, scene.progress.step
+    if candidate is None or not step:
+        return None
+    if doubt := _doubt(scene):
+        return scene.hold(f"INT8 at {step} %: {doubt}", "Suspicious")
+    if obstacle := _obstacle(scene):
+        return scene.decide(Stage.CANARY, f"INT8 at {step} %: {obstacle}", scene.memory, after=WATCHFUL)
+    later = [each for each in scene.spec.rollout.steps if each > step]
+    if later:
+        return begin_step(scene, candidate, later[0], f"within budget at {step} %")
+    memory = replace(scene.memory, stable=candidate, candidate=None, progress=Progress(retried=scene.progress.retried))
+    return scene.decide(Stage.PROMOTED, "INT8 passed every step within budget", memory)
+
+
+def watch_after_promotion(seen: Observation) -> Decision | None:
+    """Promoted; evidence goes on."""
+    return Scene(seen).settle(Stage.PROMOTED, "INT8 serves; evidence goes on")
+
+
+def begin_step(scene: Scene, candidate: Artifact, step: int, because: str) -> Decision:
+    if not scene.has_capacity(candidate, step) or not scene.is_available(candidate):
+        return scene.hold(f"waiting for INT8 capacity for {step} %", "PodsNotReady")
+    compared = scene.seen.evidence.compared_distinct if scene.seen.evidence else 0
+    progress = scene.progress.model_copy(
+        update={"step": step, "since": scene.seen.now, "compared_at_start": compared, "resume_step": 0}
+    )
+    memory = replace(scene.memory, progress=progress)
+    return scene.decide(Stage.CANARY, f"INT8 at {step} %: {because}", memory, after=WATCHFUL)
+
+
+def comparisons_of_a_step(spec: QuantizedModelSpec) -> int:
+    """Comparisons of distinct inputs that a step must see: 20 / budget."""
+    return round(COMPARISONS_PER_BUDGET / spec.gates.mismatch)
+
+
+def _doubt(scene: Scene) -> str:
+    """What evidence has against going on; empty if nothing."""
+    evidence = scene.seen.evidence
+    if evidence and evidence.suspicious:
+        return "rollback evidence is half-way to its limit"
+    if evidence and not evidence.safe_now:
+        return "the proof of safety has weakened"
+    return ""
+
+
+def _obstacle(scene: Scene) -> str:
+    """What is still missing for the next step; empty if nothing."""
+    evidence, progress, spec = scene.seen.evidence, scene.progress, scene.spec
+    if evidence is None:
+        return "waiting for samples"
+    if scene.seen.now - (progress.since or scene.seen.now) < spec.rollout.dwell:
+        return f"dwell of {spec.rollout.dwell.total_seconds():g} s"
+    needed = comparisons_of_a_step(spec)
+    if (compared := evidence.compared_distinct - progress.compared_at_start) < needed:
+        return f"{max(compared, 0)} of {needed} comparisons"
+    if progress.step == spec.rollout.steps[-1] and not evidence.fresh_safe:
+        return "not yet safe at full weight"
+    return ""
+
+
+def _shadow_progress(scene: Scene) -> str:
+    evidence, wanted = scene.seen.evidence, scene.spec.rollout.shadow.min_samples
+    if evidence is None:
+        return "compared in shadow: waiting for the first samples"
+    safety = next((gate.safety_evidence for gate in evidence.gates if gate.name == "mismatch"), 0.0)
+    return f"compared in shadow: {safety:.0%} proven, {evidence.compared_distinct} distinct inputs (at least {wanted})"

@@ -1,0 +1,135 @@
+"""The ways back: condemned on proof, off traffic on suspicion, and the return. Pure."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from quanary.api.v1alpha1 import Artifact, Condemned, Progress, Stage
+from quanary.controller.decision import Decision, Observation
+from quanary.controller.rules.advance import begin_step
+from quanary.controller.scene import Scene
+
+SOON: Final = timedelta(0)
+CLEAN_SHADOW: Final = timedelta(seconds=120)  # at weight 0 after a retreat, before the step is tried again
+RETREAT_MEMORY: Final = timedelta(hours=24)  # a second retreat within it condemns
+TOO_MANY_RESTARTS: Final = 3
+
+
+def roll_back_on_evidence(seen: Observation) -> Decision | None:
+    """A gate's evidence reached its limit, the pods failed thrice, or somebody lowered the weight by hand."""
+    scene = Scene(seen)
+    subject = scene.subject
+    if subject is None or scene.is_condemned(subject.digest):
+        return None
+    if reason := _rollback_reason(scene, subject):
+        return _condemn(scene, subject, reason)
+    return None
+
+
+def keep_condemned_away(seen: Observation) -> Decision | None:
+    """A condemned artifact gets no weight until `rollout.retry` names it."""
+    scene = Scene(seen)
+    candidate = scene.candidate
+    if candidate is None or not scene.is_condemned(candidate.digest):
+        return None
+    if scene.may_retry(candidate.digest):
+        rest = tuple(each for each in scene.memory.condemned if each.digest != candidate.digest)
+        memory = replace(scene.memory, condemned=rest, progress=Progress(retried=candidate.digest))
+        return scene.decide(Stage.SHADOWING, "trusted once more: rollout.retry names it", memory, after=SOON)
+    reason = next(each.reason for each in scene.memory.condemned if each.digest == candidate.digest)
+    return scene.settle(Stage.ROLLED_BACK, f"INT8 {candidate.digest[:10]} was rolled back: {reason}")
+
+
+def retreat_on_fast_evidence(seen: Observation) -> Decision | None:
+    """Weight 0 within seconds, not condemned; the second time in 24 h condemns."""
+    scene = Scene(seen)
+    gate = seen.evidence.retreat_by if seen.evidence else ""
+    if not gate or scene.candidate is None or not scene.progress.step:
+        return None
+    recent = tuple(at for at in scene.progress.retreats if seen.now - at < RETREAT_MEMORY)
+    if recent:
+        return _condemn(scene, scene.candidate, f"{gate}: second retreat within 24 h")
+    progress = Progress(
+        since=seen.now,
+        resume_step=scene.progress.step,
+        retreats=(*recent, seen.now),
+        retried=scene.progress.retried,
+    )
+    memory = replace(scene.memory, progress=progress)
+    because = f"{gate} over budget in the last seconds: off traffic, tried again after 120 s clean in shadow"
+    return scene.decide(Stage.HELD, because, memory, reason="Retreated")
+
+
+def retreat_from_silent_canary(seen: Observation) -> Decision | None:
+    """Silence is not health: the candidate's samples are stale while float's are fresh."""
+    scene, evidence = Scene(seen), seen.evidence
+    if not (scene.candidate and scene.progress.step and evidence):
+        return None
+    if not evidence.int8_silent or evidence.float_silent or evidence.prometheus_gone:
+        return None
+    return _step_aside(
+        scene, scene.progress.step, "no fresh samples from the INT8 pods while float's are fresh", "Silent"
+    )
+
+
+def retreat_from_unready_pods(seen: Observation) -> Decision | None:
+    """Ready capacity below what the weight needs: weight 0 now, back at the first step after a dwell."""
+    scene = Scene(seen)
+    if not (scene.candidate and scene.progress.step) or scene.has_capacity(scene.candidate, scene.progress.step):
+        return None
+    return _step_aside(scene, scene.spec.rollout.steps[0], "too few ready INT8 pods for their weight", "PodsNotReady")
+
+
+def return_after_retreat(seen: Observation) -> Decision | None:
+    """Back to the step that was left, after a clean while in shadow."""
+    scene, evidence = Scene(seen), seen.evidence
+    progress, candidate = scene.progress, scene.candidate
+    if candidate is None or progress.step or not progress.resume_step:
+        return None
+    waited = seen.now - (progress.since or seen.now)
+    needed = CLEAN_SHADOW if progress.retreats else scene.spec.rollout.dwell
+    is_clean = evidence is not None and not evidence.int8_silent and scene.is_available(candidate)
+    if not is_clean or waited < needed:
+        because = f"off traffic; step {progress.resume_step} % is tried again after {needed.total_seconds():g} s clean"
+        return scene.hold(because, "Retreated")
+    return begin_step(scene, candidate, progress.resume_step, "clean in shadow again")
+
+
+def _rollback_reason(scene: Scene, subject: Artifact) -> str:
+    evidence, backend = scene.seen.evidence, scene.seen.backends.get(subject.digest)
+    if evidence and evidence.condemned_by:
+        return _gate_sentence(scene, evidence.condemned_by)
+    if backend and backend.restarts >= TOO_MANY_RESTARTS and scene.progress.step:
+        return f"its containers restarted {backend.restarts} times"
+    if scene.was_lowered_by_hand(subject.digest):
+        return "its weight was lowered by hand"
+    return ""
+
+
+def _gate_sentence(scene: Scene, name: str) -> str:
+    evidence = scene.seen.evidence
+    for gate in evidence.gates if evidence else ():
+        if gate.name == name and gate.samples:
+            share = gate.bad / gate.samples
+            return f"{name}: {gate.bad} of {gate.samples} bad ({share:.1%}), budget {gate.budget:.1%}"
+    return name
+
+
+def _condemn(scene: Scene, subject: Artifact, reason: str) -> Decision:
+    """Back to the incumbent. The artifact is remembered as candidate, so that it is not made again."""
+    entry = Condemned(digest=subject.digest, reason=reason[:256], at=scene.seen.now)
+    stable = None if scene.memory.stable == subject else scene.memory.stable
+    memory = replace(
+        scene.memory,
+        candidate=subject,
+        stable=stable,
+        condemned=(*scene.memory.condemned[-15:], entry),
+        progress=Progress(retreats=scene.progress.retreats, retried=scene.progress.retried),
+    )
+    because = f"INT8 {subject.digest[:10]} rolled back: {reason}"
+    return scene.decide(Stage.ROLLED_BACK, because, memory, reason="RolledBack")
+
+
+def _step_aside(scene: Scene, resume_step: int, because: str, reason: str) -> Decision:
+    progress = scene.progress.model_copy(update={"step": 0, "since": scene.seen.now, "resume_step": resume_step})
+    return scene.decide(Stage.HELD, f"{because}: off traffic", replace(scene.memory, progress=progress), reason=reason)

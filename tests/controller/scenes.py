@@ -1,0 +1,111 @@
+"""Observations for tests: everything healthy unless a case says what differs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from quanary.api.v1alpha1 import (
+    Artifact,
+    Condemned,
+    Progress,
+    QuantizedModelSpec,
+    QuantizedModelStatus,
+    Source,
+    Verdict,
+    Weight,
+)
+from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen
+from quanary.controller.evidence import Evidence, GateReading
+from quanary.wire.report import ArtifactFigures, Handover, Refusal
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FLOAT, INT8, OTHER, NEW_FLOAT = "f" * 64, "a" * 64, "b" * 64, "e" * 64
+INPUTS, OLD_INPUTS = "1" * 64, "2" * 64
+SOURCE = Source(uri="oci://registry.example:5000/models/m:1", sha256=FLOAT)
+
+
+def spec_body(**changes: Any) -> dict[str, Any]:
+    """A valid spec as a user would write it."""
+    data = {"uri": "oci://registry.example:5000/data:1", "sha256": "d" * 64}
+    body: dict[str, Any] = {
+        "model": SOURCE.model_dump(by_alias=True),
+        "artifacts": {"repository": "oci://registry.example:5000/artifacts"},
+        "quantization": {"calibration": {"data": data}},
+        "validation": {"data": data},
+        "route": {"parentRefs": [{"name": "gateway"}]},
+        "rollout": {"steps": [5, 50, 100], "dwell": "60s"},
+    }
+    return {**body, **changes}
+
+
+def spec(**changes: Any) -> QuantizedModelSpec:
+    """A valid spec, parsed."""
+    return QuantizedModelSpec.model_validate(spec_body(**changes))
+
+
+def artifact(digest: str = INT8, **changes: Any) -> Artifact:
+    """A fit artifact of the present inputs."""
+    return Artifact(digest=digest, inputs=INPUTS, uri="oci://r/a@sha256:1", verdict=Verdict.BENEFICIAL).model_copy(
+        update=changes
+    )
+
+
+def evidence(**changes: Any) -> Evidence:
+    """Proven, quiet, plenty of comparisons."""
+    gates = (GateReading("mismatch", 100_000, 10, 0.02, 0.0, 1.0), GateReading("errors", 1000, 500, 0.001, 1.0, 0.0))
+    calm = Evidence(gates, proven=True, safe_now=True, fresh_safe=True, compared_distinct=1_000_000)
+    return replace(calm, **changes)
+
+
+def backend(digest: str, *, ready: int = 1, available: bool | None = None, **changes: Any) -> Backend:
+    """One pod, ready."""
+    variant = "float" if digest in {FLOAT, NEW_FLOAT} else "int8"
+    usable = ready > 0 if available is None else available
+    return replace(Backend(variant, digest, 1, ready, usable), **changes)  # type: ignore[arg-type]
+
+
+def status(**changes: Any) -> QuantizedModelStatus:
+    """Float serves."""
+    return QuantizedModelStatus(source=SOURCE).model_copy(update=changes)
+
+
+def canary(step: int, **changes: Any) -> QuantizedModelStatus:
+    """The candidate at `step` percent for five minutes."""
+    progress = Progress(step=step, since=NOW - timedelta(minutes=5), **changes.pop("progress", {}))
+    return status(candidate=artifact(), progress=progress, **changes)
+
+
+def seen(**changes: Any) -> Observation:
+    """An observation; by default float serves and nothing is quantized yet."""
+    healthy = Observation(
+        now=NOW,
+        key=ModelKey("team", "m"),
+        uid="u",
+        generation=1,
+        spec=spec(),
+        spec_error="",
+        memory=status(),
+        inputs=INPUTS,
+        backends={each: backend(each) for each in (FLOAT, INT8, OTHER)},
+        job=None,
+        route=RouteSeen({FLOAT[:10]: 1000}, accepted=True),
+        evidence=evidence(),
+    )
+    return replace(healthy, **changes)
+
+
+def done(verdict: Verdict | None = Verdict.BENEFICIAL, refusal: Refusal | None = None) -> JobSeen:
+    """The quantizer finished."""
+    figures = ArtifactFigures(file="m.onnx", sha256=INT8, size_ratio=0.3, latency_ratio=1.5) if verdict else None
+    handover = Handover(inputs=INPUTS, verdict=verdict, because="so it is", artifact=figures, refusal=refusal)
+    return JobSeen(finished=True, handover=handover, failure="exit 1" if refusal else "")
+
+
+def condemned(digest: str = INT8) -> tuple[Condemned, ...]:
+    """One condemned artifact."""
+    return (Condemned(digest=digest, reason="errors", at=NOW),)
+
+
+def recorded(digest: str, desired: int, observed: int) -> tuple[Weight, ...]:
+    """Weights as the last status had them."""
+    return (Weight(variant="int8", digest=digest, desired=desired, observed=observed),)

@@ -1,0 +1,44 @@
+"""What the operator's settings refuse."""
+
+from typing import Any
+
+import pytest
+
+from quanary.controller.admission import refusal
+from quanary.controller.settings import Settings
+from tests.controller.scenes import spec
+
+HOST = "registry.example:5000"
+
+
+def test_everything_is_allowed_where_nothing_is_listed() -> None:
+    assert refusal(spec(), Settings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "field", "allowed"),
+    [
+        ({}, Settings(allowed_hosts=("other:1",)), "spec.model.uri", "other:1"),
+        (
+            {"validation": {"data": {"uri": "https://evil/x", "sha256": "0" * 64}}},
+            Settings(allowed_hosts=(HOST,)),
+            "spec.validation.data.uri",
+            HOST,
+        ),
+        ({"model": {"uri": "http://h/m", "sha256": "0" * 64}}, Settings(), "spec.model.uri", "https"),
+        ({"runtime": {"image": "evil/image:1"}}, Settings(), "spec.runtime.image", "operator's own"),
+        ({"runtime": {"image": "evil/i:1"}}, Settings(allowed_images=("team/",)), "spec.runtime.image", "team/"),
+    ],
+)
+def test_a_refusal_names_field_and_what_is_allowed(
+    changes: dict[str, Any], settings: Settings, field: str, allowed: str
+) -> None:
+    text = refusal(spec(**changes), settings)
+    assert text.startswith(f"{field}: found ")
+    assert allowed in text
+
+
+def test_listed_images_and_insecure_hosts_pass() -> None:
+    settings = Settings(allowed_images=("team/",), insecure_hosts=("h",))
+    allowed = spec(runtime={"image": "team/server:2"}, model={"uri": "http://h/m", "sha256": "0" * 64})
+    assert refusal(allowed, settings) == ""

@@ -1,0 +1,326 @@
+"""The lifecycle: one table in plain English, every combination of facts, and a walk through a world that crashes."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from quanary.api.names import short
+from quanary.api.v1alpha1 import Progress, Source, Stage, Verdict
+from quanary.controller.decide import decide
+from quanary.controller.decision import JobSeen, Observation, RouteSeen
+from quanary.wire.report import Refusal
+from tests.controller.scenes import (
+    FLOAT,
+    INPUTS,
+    INT8,
+    NEW_FLOAT,
+    NOW,
+    OLD_INPUTS,
+    OTHER,
+    SOURCE,
+    artifact,
+    backend,
+    canary,
+    condemned,
+    done,
+    evidence,
+    recorded,
+    seen,
+    spec,
+    status,
+)
+
+ONLY_FLOAT = {FLOAT: backend(FLOAT)}
+DOWN = {FLOAT: backend(FLOAT), INT8: backend(INT8, ready=0)}
+PROMOTED = status(stable=artifact())
+BESIDE = status(stable=artifact(OTHER, inputs=OLD_INPUTS), candidate=artifact(), progress=Progress(step=5, since=NOW))
+REFUSED = Refusal(field="spec.model.sha256", found="x", allowed="y")
+
+# what differs -> stage, a word of the reason, weights (None: the route is left alone)
+CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
+    "an invalid spec stalls and changes nothing": (
+        {"spec": None, "spec_error": "spec.model: missing", "memory": canary(5)}, Stage.STALLED, "spec.model", None),
+    "a name that somebody else holds stalls": (
+        {"name_taken": "Service m-float belongs to x"}, Stage.STALLED, "belongs to x", None),
+    "nothing is done before float has pods": (
+        {"memory": status(source=None), "backends": {}}, Stage.PENDING, "waiting for the float pods", None),
+    "a float model that cannot start stalls with its reason": (
+        {"memory": status(source=None), "backends": {FLOAT: backend(FLOAT, ready=0, failure="spec.model.sha256: no")}},
+        Stage.STALLED, "spec.model.sha256", None),
+    "float gets everything once it is Available": (
+        {"memory": status(source=None), "backends": ONLY_FLOAT}, Stage.SERVING_FLOAT, "float serves", {FLOAT: 1000}),
+    "new inputs are quantized": ({"backends": ONLY_FLOAT}, Stage.QUANTIZING, "certifying", {FLOAT: 1000}),
+    "a verdict is taken over": ({"job": done()}, Stage.QUANTIZING, "so it is", {FLOAT: 1000}),
+    "a refusal stalls with the field": (
+        {"job": done(None, REFUSED)}, Stage.STALLED, "spec.model.sha256", {FLOAT: 1000}),
+    "a Job that failed stalls": (
+        {"job": JobSeen(finished=True, failure="OOMKilled")}, Stage.STALLED, "OOMKilled", {FLOAT: 1000}),
+    "an artifact over budget is rejected": (
+        {"memory": status(candidate=artifact(verdict=Verdict.OVER_BUDGET, because="drop 3 %"))},
+        Stage.REJECTED, "drop 3 %", {FLOAT: 1000}),
+    "an artifact that is not faster is rejected": (
+        {"memory": status(candidate=artifact(verdict=Verdict.NOT_BENEFICIAL))}, Stage.REJECTED, "NotBeneficial",
+        {FLOAT: 1000}),
+    "unless no benefit is required": (
+        {"memory": status(candidate=artifact(verdict=Verdict.NOT_BENEFICIAL)),
+         "spec": spec(benefit={"required": False})}, Stage.CANARY, "5 %", {FLOAT: 950, INT8: 50}),
+    "shadow waits for the INT8 pods": (
+        {"memory": status(candidate=artifact()), "backends": DOWN}, Stage.SHADOWING, "INT8 pods", {FLOAT: 1000}),
+    "shadow waits for the proof": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(proven=False)}, Stage.SHADOWING, "proven",
+        {FLOAT: 1000}),
+    "shadow waits for enough samples": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(compared_distinct=99)}, Stage.SHADOWING,
+        "99 distinct", {FLOAT: 1000}),
+    "a proven artifact begins its first step": (
+        {"memory": status(candidate=artifact())}, Stage.CANARY, "INT8 at 5 %", {FLOAT: 950, INT8: 50}),
+    "evidence half-way holds it in shadow": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(suspicious=True)}, Stage.HELD, "half-way",
+        {FLOAT: 1000}),
+    "the next step is the next declared one": ({"memory": canary(5)}, Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "a step that is no longer declared goes on to the next": (
+        {"memory": canary(20)}, Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "the dwell keeps a step": (
+        {"memory": status(candidate=artifact(), progress=Progress(step=5, since=NOW - timedelta(seconds=59)))},
+        Stage.CANARY, "dwell", {FLOAT: 950, INT8: 50}),
+    "too few comparisons keep a step": (
+        {"memory": canary(5, progress={"compared_at_start": 999_500})}, Stage.CANARY, "500 of 1000",
+        {FLOAT: 950, INT8: 50}),
+    "half-way evidence holds a step": (
+        {"memory": canary(5), "evidence": evidence(suspicious=True)}, Stage.HELD, "half-way", {FLOAT: 950, INT8: 50}),
+    "a weakened proof holds a step": (
+        {"memory": canary(5), "evidence": evidence(safe_now=False)}, Stage.HELD, "weakened", {FLOAT: 950, INT8: 50}),
+    "full weight asks for fresh safety": (
+        {"memory": canary(100), "evidence": evidence(fresh_safe=False)}, Stage.CANARY, "full weight", {INT8: 1000}),
+    "after the last step it is promoted": ({"memory": canary(100)}, Stage.PROMOTED, "every step", {INT8: 1000}),
+    "a tightened gate takes it back to shadow": (
+        {"memory": canary(50), "evidence": evidence(proven=False)}, Stage.SHADOWING, "no longer", {FLOAT: 1000}),
+    "a gate over its budget rolls back": (
+        {"memory": canary(50), "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK,
+        "errors: 500 of 1000 bad (50.0%), budget 0.1%", {FLOAT: 1000}),
+    "a gate over its budget in shadow condemns too": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(condemned_by="mismatch")}, Stage.ROLLED_BACK,
+        "mismatch", {FLOAT: 1000}),
+    "a promoted artifact is rolled back to float": (
+        {"memory": PROMOTED, "evidence": evidence(condemned_by="mismatch")}, Stage.ROLLED_BACK, "mismatch",
+        {FLOAT: 1000}),
+    "beside a stable artifact the rest belongs to it": (
+        {"memory": BESIDE, "evidence": evidence(compared_distinct=10)}, Stage.CANARY, "dwell", {OTHER: 950, INT8: 50}),
+    "a candidate that fails beside a stable one goes back to that": (
+        {"memory": BESIDE, "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK, "errors", {OTHER: 1000}),
+    "a condemned artifact stays away": (
+        {"memory": status(candidate=artifact(), condemned=condemned())}, Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "the route remembers a condemnation that the status missed": (
+        {"memory": canary(50), "route": RouteSeen({FLOAT[:10]: 1000}, accepted=True, condemned=((INT8, "slow"),))},
+        Stage.ROLLED_BACK, "slow", {FLOAT: 1000}),
+    "retry trusts it once more, from shadow": (
+        {"memory": status(candidate=artifact(), condemned=condemned()), "spec": spec(rollout={"retry": INT8})},
+        Stage.SHADOWING, "retry names it", {FLOAT: 1000}),
+    "retry is honoured once": (
+        {"memory": status(candidate=artifact(), condemned=condemned(), progress=Progress(retried=INT8)),
+         "spec": spec(rollout={"retry": INT8})}, Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "new inputs after a rollback are quantized": (
+        {"memory": status(candidate=artifact(inputs=OLD_INPUTS), condemned=condemned())}, Stage.QUANTIZING,
+        "certifying", {FLOAT: 1000}),
+    "new inputs take an unpromoted candidate off traffic": (
+        {"memory": canary(50).model_copy(
+            update={"candidate": artifact(inputs=OLD_INPUTS)})}, Stage.QUANTIZING, "certifying", {FLOAT: 1000}),
+    "fast evidence retreats without condemning": (
+        {"memory": canary(50), "evidence": evidence(retreat_by="errors")}, Stage.HELD, "off traffic", {FLOAT: 1000}),
+    "a second retreat within a day condemns": (
+        {"memory": canary(50, progress={"retreats": (NOW - timedelta(hours=23),)}),
+         "evidence": evidence(retreat_by="errors")}, Stage.ROLLED_BACK, "second retreat", {FLOAT: 1000}),
+    "a retreat of the day before yesterday is forgiven": (
+        {"memory": canary(50, progress={"retreats": (NOW - timedelta(hours=25),)}),
+         "evidence": evidence(retreat_by="errors")}, Stage.HELD, "off traffic", {FLOAT: 1000}),
+    "after a retreat it waits for 120 clean seconds": (
+        {"memory": status(candidate=artifact(), progress=Progress(
+            since=NOW - timedelta(seconds=119), resume_step=50, retreats=(NOW - timedelta(seconds=119),)))},
+        Stage.HELD, "50 %", {FLOAT: 1000}),
+    "then it returns to the step it left": (
+        {"memory": status(candidate=artifact(), progress=Progress(
+            since=NOW - timedelta(seconds=120), resume_step=50, retreats=(NOW - timedelta(seconds=120),)))},
+        Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "a silent canary leaves traffic": (
+        {"memory": canary(50), "evidence": evidence(int8_silent=True)}, Stage.HELD, "no fresh samples", {FLOAT: 1000}),
+    "both silent hold": (
+        {"memory": canary(50), "evidence": evidence(int8_silent=True, float_silent=True)}, Stage.HELD, "either variant",
+        {FLOAT: 500, INT8: 500}),
+    "Prometheus gone holds": (
+        {"memory": canary(50), "evidence": evidence(prometheus_gone=True, int8_silent=True)}, Stage.HELD,
+        "Prometheus", {FLOAT: 500, INT8: 500}),
+    "lost comparisons hold": (
+        {"memory": canary(50), "evidence": evidence(dropped_ratio=0.21)}, Stage.HELD, "21% of comparisons",
+        {FLOAT: 500, INT8: 500}),
+    "unready pods leave traffic": (
+        {"memory": canary(50), "backends": DOWN}, Stage.HELD, "too few ready", {FLOAT: 1000}),
+    "too few ready pods for the share leave traffic": (
+        {"memory": canary(100), "spec": spec(runtime={"replicas": 2})}, Stage.HELD, "too few ready", {FLOAT: 1000}),
+    "pods that restart thrice in a step condemn": (
+        {"memory": canary(50), "backends": {FLOAT: backend(FLOAT), INT8: backend(INT8, restarts=3)}},
+        Stage.ROLLED_BACK, "restarted 3 times", {FLOAT: 1000}),
+    "a weight lowered by hand is an abort": (
+        {"memory": canary(50, weights=recorded(INT8, 500, 500)), "route": RouteSeen({INT8[:10]: 10}, accepted=True)},
+        Stage.ROLLED_BACK, "by hand", {FLOAT: 1000}),
+    "a weight not raised yet is no abort": (
+        {"memory": canary(50, weights=recorded(INT8, 500, 50)), "route": RouteSeen({INT8[:10]: 50}, accepted=True)},
+        Stage.CANARY, "100 %", {INT8: 1000}),
+    "paused goes nowhere": (
+        {"memory": canary(5), "spec": spec(rollout={"mode": "Paused"})}, Stage.HELD, "Paused", {FLOAT: 950, INT8: 50}),
+    "paused still rolls back": (
+        {"memory": canary(5), "spec": spec(rollout={"mode": "Paused"}), "evidence": evidence(condemned_by="errors")},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "the kill switch serves float alone": (
+        {"memory": PROMOTED, "switched_off": True}, Stage.SERVING_FLOAT, "kill switch", {FLOAT: 1000}),
+    "FloatOnly serves float alone": (
+        {"memory": canary(50), "spec": spec(rollout={"mode": "FloatOnly"})}, Stage.SERVING_FLOAT, "FloatOnly",
+        {FLOAT: 1000}),
+    "the kill switch waits for float's endpoints": (
+        {"memory": PROMOTED, "switched_off": True, "backends": {FLOAT: backend(FLOAT, ready=0), INT8: backend(INT8)}},
+        Stage.PROMOTED, "evidence goes on", {INT8: 1000}),
+    "promoted goes on": ({"memory": PROMOTED}, Stage.PROMOTED, "evidence goes on", {INT8: 1000}),
+    "a stable artifact without pods leaves everything to float": (
+        {"memory": PROMOTED, "backends": DOWN}, Stage.PROMOTED, "", {FLOAT: 1000}),
+    "with nothing ready the route is left alone": (
+        {"memory": PROMOTED, "backends": {}}, Stage.PROMOTED, "", None),
+    "a new source model waits beside the old pair": (
+        {"memory": PROMOTED, "spec": spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT})}, Stage.SERVING_FLOAT,
+        "waiting for the float pods", {INT8: 1000}),
+    "a new source model gets everything in one write": (
+        {"memory": PROMOTED, "spec": spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT}),
+         "backends": {each: backend(each) for each in (FLOAT, INT8, NEW_FLOAT)}}, Stage.SERVING_FLOAT, "float serves",
+        {NEW_FLOAT: 1000}),
+    "a gateway that refuses the route stalls": (
+        {"route": RouteSeen({}, accepted=False, refusal="not allowed")}, Stage.STALLED, "spec.route.parentRefs",
+        {FLOAT: 1000}),
+    "a gateway that says nothing stalls after a while": (
+        {"route": RouteSeen({}, accepted=False, has_parents=False, age=timedelta(seconds=31))}, Stage.STALLED,
+        "no gateway answers", {FLOAT: 1000}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("differs", "stage", "word", "weights"), CASES.values(), ids=CASES.keys())
+def test_lifecycle(differs: dict[str, Any], stage: Stage, word: str, weights: dict[str, int] | None) -> None:
+    decision = decide(seen(**differs))
+    assert decision.stage is stage, decision.because
+    assert word in decision.because
+    assert {share.digest: share.weight for share in decision.target.shares} == (weights or {})
+
+
+def every_observation() -> list[Observation]:
+    memories = [status(source=None), status(), status(candidate=artifact()), canary(5), canary(100), PROMOTED, BESIDE]
+    memories += [status(candidate=artifact(), condemned=condemned()), status(candidate=artifact(verdict="OverBudget"))]
+    proofs = [None, evidence(), evidence(proven=False, safe_now=False), evidence(condemned_by="errors")]
+    proofs += [evidence(retreat_by="errors"), evidence(int8_silent=True), evidence(prometheus_gone=True)]
+    readiness = [dict(zip((FLOAT, INT8, OTHER), each, strict=True)) for each in itertools.product((0, 1), repeat=3)]
+    specs = [spec(), spec(rollout={"mode": "Paused"}), spec(rollout={"mode": "FloatOnly"}), None]
+    specs += [spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT})]
+    jobs = [None, done(), JobSeen(finished=True, failure="no")]
+    routes = [None, RouteSeen({}, accepted=False, refusal="no")]
+    return [
+        seen(
+            memory=memory,
+            evidence=proof,
+            backends={digest: backend(digest, ready=count) for digest, count in ready.items()},
+            spec=a_spec,
+            spec_error="" if a_spec else "spec: bad",
+            job=job,
+            route=route,
+        )
+        for memory, proof, ready, a_spec, job, route in itertools.product(
+            memories, proofs, readiness, specs, jobs, routes
+        )
+    ]
+
+
+def test_every_combination_of_facts_gets_a_safe_decision() -> None:
+    observations = every_observation()
+    assert len(observations) > 10_000
+    for each in observations:
+        decision = decide(each)
+        weights = {share.digest: share.weight for share in decision.target.shares}
+        assert decision.because
+        assert sum(weights.values()) in {0, 1000}
+        assert all(each.backends[digest].ready for digest in weights), "weight without ready endpoints"
+        assert set(weights) <= {run.digest for run in decision.target.running}, "weight to what is not kept running"
+        step = decision.memory.progress.step if decision.memory.candidate else 0
+        allowed = 1000 if decision.memory.stable and decision.memory.stable.digest == INT8 else step * 10
+        assert weights.get(INT8, 0) <= allowed, "weight beyond the step"
+        if each.evidence and each.evidence.condemned_by and each.spec:
+            condemned_now = {entry.digest for entry in decision.memory.condemned}
+            assert not condemned_now & set(weights), "weight to a condemned artifact"
+
+
+def test_a_decision_repeats_itself_when_nothing_changes() -> None:
+    """Deciding again from what was remembered never goes back or skips."""
+    for each in every_observation()[::7]:
+        first = decide(each)
+        again = decide(replace(each, memory=remember(each, first)))
+        once_more = decide(replace(each, memory=remember(each, again)))
+        assert once_more.memory.progress.step <= 100
+        assert len(once_more.memory.condemned) >= len(first.memory.condemned) or once_more.memory.progress.retried
+
+
+def remember(at: Observation, decision: Any) -> Any:
+    memory = decision.memory
+    return at.memory.model_copy(
+        update={
+            "source": memory.source,
+            "candidate": memory.candidate,
+            "stable": memory.stable,
+            "condemned": memory.condemned,
+            "progress": memory.progress,
+        }
+    )
+
+
+def test_the_walk_from_nothing_to_promoted_visits_every_declared_step_in_order() -> None:
+    at = seen(memory=status(source=None), backends={}, route=None, evidence=None)
+    steps: list[int] = []
+    stages: list[Stage] = []
+    for _ in range(200):
+        decision = decide(at)
+        stages.append(decision.stage)
+        steps.append(decision.memory.progress.step)
+        at = the_world_obeys(at, decision)
+        if decision.stage is Stage.PROMOTED:
+            break
+    assert list(dict.fromkeys(each for each in steps if each)) == [5, 50, 100]
+    order = [Stage.PENDING, Stage.SERVING_FLOAT, Stage.QUANTIZING, Stage.SHADOWING, Stage.CANARY, Stage.PROMOTED]
+    assert list(dict.fromkeys(stages)) == order
+
+
+def the_world_obeys(at: Observation, decision: Any) -> Observation:
+    running = {run.digest: backend(run.digest) for run in decision.target.running}
+    weights = {short(share.digest): share.weight for share in decision.target.shares}
+    compared = at.evidence.compared_distinct + 2000 if at.evidence else 0
+    return replace(
+        at,
+        now=at.now + timedelta(seconds=61),
+        memory=remember(at, decision),
+        backends=running,
+        job=done() if decision.target.quantize else None,
+        route=RouteSeen(weights, accepted=True),
+        evidence=evidence(compared_distinct=compared) if INT8 in at.backends else None,
+    )
+
+
+def test_retry_forgets_only_the_digest_it_names() -> None:
+    both = (*condemned(), *condemned(OTHER))
+    decision = decide(
+        seen(memory=status(candidate=artifact(), condemned=both), spec=spec(rollout={"retry": INT8}))
+    )
+    assert [each.digest for each in decision.memory.condemned] == [OTHER]
+
+
+def test_a_handover_is_remembered_with_its_lineage() -> None:
+    decision = decide(seen(job=done()))
+    assert decision.memory.candidate is not None
+    assert decision.memory.candidate.digest == INT8
+    assert decision.memory.candidate.inputs == INPUTS
+    assert decision.memory.provenance is not None
+    assert decision.memory.provenance.model == SOURCE.sha256
+    assert Source.model_validate(SOURCE.model_dump()) == decision.memory.source
