@@ -31,17 +31,22 @@ class Scene:
     def memory(self) -> Memory:
         """What is remembered, less a candidate of other inputs, plus what the route says was condemned."""
         status = self.seen.memory
-        candidate, progress = status.candidate, status.progress
+        candidate, stable, progress = status.candidate, status.stable, status.progress
         if candidate and candidate.inputs != self.seen.inputs:
             candidate, progress = None, Progress(retried=progress.retried)
         if not self.spec.rollout.retry:
             progress = progress.model_copy(update={"retried": ""})
-        condemned = self._condemned(progress)
-        return Memory(status.source, candidate, status.stable, condemned, progress, status.provenance)
+        condemned = self._condemned()
+        digests = {each.digest for each in condemned}
+        if stable and stable.digest in digests:  # the route knew it before the status did
+            candidate, stable = stable, None
+        if candidate and candidate.digest in digests:
+            progress = Progress(retreats=progress.retreats, retried=progress.retried)
+        return Memory(status.source, candidate, stable, condemned, progress, status.provenance)
 
-    def _condemned(self, progress: Progress) -> tuple[Condemned, ...]:
+    def _condemned(self) -> tuple[Condemned, ...]:
         # The route's annotation is written in the very patch that rolls back, so it may know more than the status.
-        known = {each.digest for each in self.seen.memory.condemned} | {progress.retried}
+        known = {each.digest for each in self.seen.memory.condemned}
         route = self.seen.route.condemned if self.seen.route else ()
         news = (Condemned(digest=d, reason=r, at=self.seen.now) for d, r in route if d not in known)
         return (*self.seen.memory.condemned, *news)
@@ -103,7 +108,9 @@ class Scene:
 
     def may_retry(self, digest: str) -> bool:
         """Whether a person asked to trust it once more, and has not had that yet."""
-        return self.spec.rollout.retry == digest and self.progress.retried != digest
+        # Not while the route still carries the old annotation: it would be read as a new condemnation.
+        is_remembered = not (self.seen.route and self.seen.route.condemned)
+        return is_remembered and self.spec.rollout.retry == digest and self.progress.retried != digest
 
     def is_fit(self, artifact: Artifact) -> bool:
         """Whether its verdict lets it be rolled out."""

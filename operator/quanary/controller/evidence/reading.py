@@ -1,4 +1,4 @@
-"""The kernel (being written): types first."""
+"""What decisions read: the contract between the kernel and the rules."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class GateReading:
     samples: int
     bad: int
     budget: float
-    rollback_evidence: float  # ln M / ln(1/alpha), clipped to 0..1
-    safety_evidence: float  # ln(best D) / ln(1/beta), clipped to 0..1
+    rollback_evidence: float  # ln(w * M) / ln(1/alpha), clipped to 0..1; w is the gate's weight in the sum
+    safety_evidence: float  # ln(best D) / ln(1/beta), clipped to 0..1; 0 for a gate that need not be proven
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class Evidence:
     """What live traffic says of one candidate (or stable artifact) against float, judged by the kernel."""
 
     gates: tuple[GateReading, ...]
-    condemned_by: str = ""  # the gate that names the reason, once the weighted sum of M reached 1/alpha
+    condemned_by: str = ""  # the gate that names the reason, once the weighted sum of M reached 1/alpha (latched)
     suspicious: bool = False  # that sum is half-way (M >= 1/sqrt(alpha)): never advance
-    retreat_by: str = ""  # the fast kernel fired on this gate
+    retreat_by: str = ""  # the fast kernel fired on this gate since the newest weight change
     proven: bool = False  # mismatch proven within budget once (latched)
     safe_now: bool = False  # its present D is still >= 1/beta
     fresh_safe: bool = False  # D begun at the newest weight change is >= 1
     compared_distinct: int = 0
     dropped_ratio: float = 0.0
     prometheus_gone: bool = False  # no successful query lately
-    float_silent: bool = False  # float's samples are stale
-    int8_silent: bool = False  # the artifact's samples are stale
+    float_silent: bool = False  # float's samples are stale, or there are none
+    int8_silent: bool = False  # the artifact's samples are stale, or there are none
     float_slow: bool = False  # float's own share over the latency budget is above it: INT8 is not to blame
     checkpoint: str = ""
     p99_seconds: float | None = None  # for people

@@ -1,0 +1,114 @@
+"""The Deployment of one variant: an init container fetches and verifies the model, a server answers for it."""
+
+from typing import Final
+
+from quanary.api import names
+from quanary.controller.children.manifest import MANAGED, Manifest, Model, metadata, variant_labels
+from quanary.controller.children.pod import TMP_LIMIT, container, empty_dir, pod_settings, resources
+from quanary.controller.decision import Running
+from quanary.wire.launch import (
+    HTTP_PORT,
+    METRICS_PORT,
+    MODEL_DIRECTORY,
+    MODEL_FILE,
+    TERMINATION_LOG,
+    TWIN_PORT,
+    FetchArguments,
+    ServeArguments,
+)
+
+MODELS_LIMIT: Final = "4Gi"
+EPHEMERAL_LIMIT: Final = "5Gi"  # above what both volumes may hold, with room for logs
+MODELS_MOUNT: Final = {"name": "models", "mountPath": MODEL_DIRECTORY}
+TMP_MOUNT: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
+
+
+def deployment_manifest(model: Model, running: Running) -> Manifest:
+    """Pods of one variant of one digest. The selector is immutable, so it names nothing that may change."""
+    labels = variant_labels(model, running.variant, running.digest)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(model, names.variant_name(model.key.name, running.variant, running.digest), labels),
+        "spec": {
+            "replicas": model.spec.runtime.replicas,
+            "revisionHistoryLimit": 1,
+            "selector": {"matchLabels": labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": {**labels, **MANAGED}}, "spec": _pod(model, running)},
+        },
+    }
+
+
+def _pod(model: Model, running: Running) -> Manifest:
+    return {
+        **pod_settings(model),
+        # Longer than the server's own drain.
+        "terminationGracePeriodSeconds": 30,
+        "initContainers": [_fetch(model, running)],
+        "containers": [_server(model, running)],
+        "volumes": [empty_dir("models", MODELS_LIMIT), empty_dir("tmp", TMP_LIMIT)],
+    }
+
+
+def _fetch(model: Model, running: Running) -> Manifest:
+    arguments = FetchArguments(
+        uri=running.uri,
+        sha256=running.digest,
+        out=MODEL_FILE,
+        field="spec.model" if running.variant == "float" else "artifact",
+        insecure_host=model.settings.insecure_hosts,
+        termination_log=TERMINATION_LOG,
+    )
+    return {
+        **container(model, "fetch", ["fetch", *arguments.render()]),
+        "resources": _resources(model),
+        "volumeMounts": [MODELS_MOUNT, TMP_MOUNT],
+    }
+
+
+def _server(model: Model, running: Running) -> Manifest:
+    return {
+        **container(model, "server", ["serve", *_serve_arguments(model, running).render()]),
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "twin", "containerPort": TWIN_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        # Up to 10 minutes to load a large model before liveness counts.
+        "startupProbe": _probe("/v2/health/live", period_seconds=1, failures=600),
+        "readinessProbe": _probe("/v2/health/ready", period_seconds=1, failures=2),
+        "livenessProbe": _probe("/v2/health/live", period_seconds=10, failures=3),
+        "resources": _resources(model),
+        "volumeMounts": [{**MODELS_MOUNT, "readOnly": True}, TMP_MOUNT],
+    }
+
+
+def _serve_arguments(model: Model, running: Running) -> ServeArguments:
+    header = model.spec.critical.header
+    ask = names.float_service if running.variant == "int8" else names.twin_service
+    return ServeArguments(
+        model=MODEL_FILE,
+        name=model.key.name,
+        host="0.0.0.0",  # noqa: S104 - a pod's own address
+        twin_port=TWIN_PORT,
+        variant=running.variant,
+        digest=running.digest,
+        twin_url=f"http://{ask(model.key.name)}.{model.key.namespace}.svc:{TWIN_PORT}",
+        sample_ratio=model.spec.rollout.shadow.ratio,
+        latency_budget_seconds=model.spec.gates.latency.p99.total_seconds(),
+        critical_header=f"{header.name}={header.value}",
+    )
+
+
+def _probe(path: str, *, period_seconds: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 1,
+        "failureThreshold": failures,
+    }
+
+
+def _resources(model: Model) -> Manifest:
+    return resources(model, memory_limit=model.spec.runtime.resources.memory, ephemeral_limit=EPHEMERAL_LIMIT)

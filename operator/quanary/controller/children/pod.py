@@ -1,0 +1,70 @@
+"""What the pods of servers and of the quantizer share: where they may run, and how little they may do."""
+
+from typing import Final
+
+from quanary.controller.children.manifest import Manifest, Model
+from quanary.wire.launch import TERMINATION_LOG
+
+USER: Final = 65532
+TMP_LIMIT: Final = "64Mi"
+# A request, so that small nodes admit the pod; the limit follows what its volumes may hold.
+EPHEMERAL_REQUEST: Final = "128Mi"
+
+# What the `restricted` Pod Security standard asks of a container, and a read-only root beside it.
+CONTAINER_SECURITY: Final[Manifest] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+def pod_settings(model: Model) -> Manifest:
+    """The part of a pod spec that is the same for every pod of the model."""
+    runtime = model.spec.runtime
+    pod: Manifest = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if runtime.node_selector:
+        pod["nodeSelector"] = dict(runtime.node_selector)
+    if runtime.tolerations:
+        pod["tolerations"] = [
+            {field: value for field, value in each.model_dump(mode="json").items() if value}
+            for each in runtime.tolerations
+        ]
+    return pod
+
+
+def container(model: Model, name: str, words: list[str]) -> Manifest:
+    """One container of the runtime image, whose entry point is the command `quanary`."""
+    return {
+        "name": name,
+        "image": model.image,
+        "imagePullPolicy": model.settings.image_pull_policy,
+        "args": words,
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePath": TERMINATION_LOG,
+        # A container that dies without a word is explained by the end of its log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def resources(model: Model, *, memory_limit: str, ephemeral_limit: str) -> Manifest:
+    """CPU request = limit in every pod of the model, so that figures of one pod hold for another."""
+    wanted = model.spec.runtime.resources
+    return {
+        "requests": {"cpu": wanted.cpu, "memory": wanted.memory, "ephemeral-storage": EPHEMERAL_REQUEST},
+        "limits": {"cpu": wanted.cpu, "memory": memory_limit, "ephemeral-storage": ephemeral_limit},
+    }
+
+
+def empty_dir(name: str, size_limit: str) -> Manifest:
+    """A volume of the pod's own."""
+    return {"name": name, "emptyDir": {"sizeLimit": size_limit}}

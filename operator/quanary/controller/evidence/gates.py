@@ -1,0 +1,123 @@
+"""The budgets of one pair, each as "k bad of n" out of counters summed over pods."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from quanary.api.names import Variant
+from quanary.wire.metrics import (
+    COMPARED,
+    COMPARED_DISTINCT,
+    COMPARISONS_DROPPED,
+    ERRORS,
+    MISMATCHED,
+    MISMATCHED_DISTINCT,
+    OVER_BUDGET,
+    REQUESTS,
+)
+
+# p99 <= budget means that at most this share is slower.
+LATENCY_SHARE: Final = 0.01
+# Long enough that the number of requests in a block varies little: slow answers that come just when few do would
+# otherwise count too much.
+LATENCY_BLOCK_SECONDS: Final = 30.0
+
+MISMATCH: Final = "mismatch"
+DISTINCT: Final = "mismatch-distinct"
+LATENCY: Final = "latency"
+FAST: Final = "errors-fast"
+
+Key = tuple[Variant, str]  # the pods' variant and the counter's name
+Tally = dict[Key, int]
+
+
+def _both(counter: str) -> tuple[Key, ...]:
+    """Both directions of comparison, so that the population is the same at every weight."""
+    return (("float", counter), ("int8", counter))
+
+
+ALL_COMPARED: Final = _both(COMPARED)
+ALL_DROPPED: Final = _both(COMPARISONS_DROPPED)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a user and the operator's settings allow; `beta` is that of the present attempt."""
+
+    mismatch: float
+    errors: float
+    latency_seconds: float
+    steps: int = 5
+    alpha: float = 0.01
+    beta: float = 0.05
+    tick_seconds: float = 5.0
+    fast_tick_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("mismatch", "errors", "alpha", "beta"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}: found {value!r}; allowed: above 0 and below 1")
+        for name in ("latency_seconds", "tick_seconds", "fast_tick_seconds", "steps"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name}: found {value!r}; allowed: above 0")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One budget: which counts are bad, of which, and how much its evidence weighs in the sum that condemns."""
+
+    name: str
+    reading: str  # the name people see; two gates may share one
+    weight: float
+    budget: float
+    limit: float  # what the user set; another value begins this gate anew
+    bad: tuple[Key, ...]
+    total: tuple[Key, ...]
+    period_seconds: float
+    proves: bool = False
+    # Counts of float: a period in which its own share is over the budget says nothing against INT8.
+    excuse_bad: tuple[Key, ...] = ()
+    excuse_total: tuple[Key, ...] = ()
+
+
+def gates_of(policy: Policy) -> tuple[Gate, ...]:
+    """The gates whose weighted evidence condemns. Mismatch is tested on all pairs and on distinct inputs."""
+    mismatch = Gate(
+        name=MISMATCH,
+        reading="mismatch",
+        weight=0.15,
+        budget=policy.mismatch,
+        limit=policy.mismatch,
+        bad=_both(MISMATCHED),
+        total=ALL_COMPARED,
+        period_seconds=policy.tick_seconds,
+        proves=True,
+    )
+    distinct = replace(mismatch, name=DISTINCT, bad=_both(MISMATCHED_DISTINCT), total=_both(COMPARED_DISTINCT))
+    errors = replace(fast_gate(policy), name="errors", weight=0.4, period_seconds=policy.tick_seconds)
+    latency = Gate(
+        name=LATENCY,
+        reading="latency",
+        weight=0.3,
+        budget=LATENCY_SHARE,
+        limit=policy.latency_seconds,
+        bad=(("int8", OVER_BUDGET),),
+        total=(("int8", REQUESTS),),
+        period_seconds=LATENCY_BLOCK_SECONDS,
+        excuse_bad=(("float", OVER_BUDGET),),
+        excuse_total=(("float", REQUESTS),),
+    )
+    return (mismatch, distinct, errors, latency)
+
+
+def fast_gate(policy: Policy) -> Gate:
+    """The gate that retreats within seconds; it condemns nothing."""
+    return Gate(
+        name=FAST,
+        reading="errors",
+        weight=0.0,
+        budget=policy.errors,
+        limit=policy.errors,
+        bad=(("int8", ERRORS),),
+        total=(("int8", REQUESTS),),
+        period_seconds=policy.fast_tick_seconds,
+    )

@@ -1,0 +1,237 @@
+"""The proof of one pair of digests: all its gates, from the moment it began."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from quanary.controller.evidence.betting import Safety
+from quanary.controller.evidence.bins import Bins, Scrape
+from quanary.controller.evidence.checkpoint import Checkpoint, load_watch, save_watch
+from quanary.controller.evidence.gates import (
+    ALL_COMPARED,
+    ALL_DROPPED,
+    DISTINCT,
+    FAST,
+    LATENCY,
+    Gate,
+    Policy,
+    Tally,
+    fast_gate,
+    gates_of,
+)
+from quanary.controller.evidence.reading import Evidence, GateReading
+from quanary.controller.evidence.schedule import Schedule
+from quanary.controller.evidence.watch import Watch
+
+# The fast kernel takes traffic away for minutes, not for good: a lower bar, a false alarm now and then.
+RETREAT_AT: Final = 10.0
+# Over how long the share of dropped comparisons is averaged, and from how many on it is told.
+DROP_SECONDS: Final = 60.0
+DROP_LEAST: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Comparisons of late, fading with time."""
+
+    at: float = 0.0
+    dropped: float = 0.0
+    compared: float = 0.0
+
+    def plus(self, at: float, dropped: int, compared: int) -> "Drops":
+        """With what a bin that ended at `at` adds."""
+        kept = math.exp(-max(at - self.at, 0.0) / DROP_SECONDS)
+        return Drops(at, self.dropped * kept + dropped, self.compared * kept + compared)
+
+    @property
+    def ratio(self) -> float:
+        """Dropped of all; 0 while there are too few to tell."""
+        attempts = self.dropped + self.compared
+        return self.dropped / attempts if attempts >= DROP_LEAST else 0.0
+
+
+class Proof:
+    """Evidence of one pair of model files. It is a function of the samples, so a replay reproduces it.
+
+    Times are seconds since the epoch. `pair` names both digests; `at` is when it begins: nothing before counts.
+    """
+
+    def __init__(self, pair: str, policy: Policy, at: float) -> None:
+        self.pair = pair
+        self.policy = policy
+        self.bins = Bins(policy.fast_tick_seconds, at)
+        self.schedule = Schedule(policy.steps)
+        self.changed_at = 0.0  # newest weight change
+        self.condemned_by = ""
+        self.is_proven = False
+        self.retreated_at = 0.0
+        self.drops = Drops()
+        self.watches = {gate.name: self._begin(gate, at) for gate in _gates(policy)}
+
+    def _begin(self, gate: Gate, at: float) -> Watch:
+        period = max(1, round(gate.period_seconds / self.policy.fast_tick_seconds))
+        return Watch(gate, at, period, safety=Safety() if gate.proves else None)
+
+    @classmethod
+    def restored(cls, pair: str, policy: Policy, text: str) -> Self:
+        """Go on where `checkpoint()` was taken; samples up to its time are only bases.
+
+        Raises:
+            ValueError: `text` is no checkpoint of this pair.
+        """
+        saved = Checkpoint.model_validate_json(text)
+        if saved.pair != pair:
+            raise ValueError(f"checkpoint: found one of {saved.pair!r}; allowed: {pair!r}")
+        proof = cls(pair, policy, saved.at)
+        proof.schedule = Schedule(policy.steps, saved.changes)
+        proof.changed_at, proof.retreated_at = saved.changed, saved.retreated
+        proof.condemned_by, proof.is_proven = saved.condemned, saved.proven
+        proof.drops = Drops(*saved.drops)
+        for name, watch in proof.watches.items():
+            kept = saved.watches.get(name)
+            if kept is None or kept.limit != watch.gate.limit:
+                proof._began_anew(watch.gate)
+            else:
+                load_watch(kept, watch, proof.bins.width)
+        return proof
+
+    def checkpoint(self) -> str:
+        """Everything up to the last closed bin, as JSON of less than 4,096 bytes."""
+        return Checkpoint(
+            pair=self.pair,
+            at=self.bins.closed_at,
+            changed=self.changed_at,
+            changes=self.schedule.changes,
+            condemned=self.condemned_by,
+            proven=self.is_proven,
+            retreated=self.retreated_at,
+            drops=(self.drops.at, self.drops.dropped, self.drops.compared),
+            watches={name: save_watch(watch, self.bins.width) for name, watch in self.watches.items()},
+        ).model_dump_json(exclude_none=True)
+
+    def revise(self, policy: Policy) -> None:
+        """Go on under a changed policy: a gate whose limit changed begins anew, the others keep what they have."""
+        self.policy = policy
+        self.schedule = Schedule(policy.steps, self.schedule.changes)
+        for gate in _gates(policy):
+            old, new = self.watches[gate.name], self._begin(gate, self.bins.closed_at)
+            if old.gate.limit != gate.limit:
+                self.watches[gate.name] = new
+                self._began_anew(gate)
+            else:
+                old.gate, old.period_bins = gate, new.period_bins
+
+    def _began_anew(self, gate: Gate) -> None:
+        self.is_proven = self.is_proven and not gate.proves
+        if self.condemned_by == gate.reading:
+            self.condemned_by = ""
+
+    def weight_changed(self, at: float, *, raised: bool) -> None:
+        """The artifact's share changed. A raise is a likely moment for a fault: it draws on the daily allowance."""
+        if at <= self.changed_at:
+            return
+        self.changed_at = at
+        if raised:
+            self.schedule = self.schedule.with_change(at)
+
+    def advance(self, scrapes: Iterable[Scrape]) -> None:
+        """Take in samples; those already known are passed over. Any split of a history gives the same result."""
+        unseen = self.bins.unseen(scrapes)
+        if unseen and self.bins.is_hole(unseen[0].at):
+            self._bridge(unseen[0].at)
+        for scrape in unseen:
+            self.bins.add(scrape)
+        for index, tally in self.bins.close():
+            # Whatever period ended before this bin is judged first: in the order of time.
+            self._settle_through(index - 1)
+            self._add(index, tally)
+        self._settle_through(self.bins.closed)
+
+    def _bridge(self, origin: float) -> None:
+        # What happened meanwhile is lost. Evidence against stays; evidence for does not outlive it.
+        self.bins.restart(origin)
+        for watch in self.watches.values():
+            if watch.safety:
+                watch.safety.forgo()
+
+    def _add(self, index: int, tally: Tally) -> None:
+        dropped = sum(tally.get(key, 0) for key in ALL_DROPPED)
+        compared = sum(tally.get(key, 0) for key in ALL_COMPARED)
+        if dropped or compared:
+            self.drops = self.drops.plus(index * self.bins.width, dropped, compared)
+        for watch in self.watches.values():
+            watch.add(index, tally)
+
+    def _settle_through(self, index: int) -> None:
+        watches = self.watches.values()
+        while due := min((each.until for each in watches if 0 < each.until <= index), default=0):
+            end = due * self.bins.width
+            for watch in watches:
+                if watch.until == due:
+                    watch.settle(end, self.schedule, self.policy.beta, self.changed_at)
+            self._judge(end)
+
+    def _judge(self, end: float) -> None:
+        fast = self.watches[FAST].breach
+        if fast.value >= RETREAT_AT:
+            self.retreated_at = end
+            fast.spend()
+        if not self.condemned_by and self._sum() >= 1 / self.policy.alpha:
+            contributions = self._contributions()
+            self.condemned_by = max(contributions, key=contributions.__getitem__)
+        if all(each.best >= 1 / self.policy.beta for each in self._safeties()):
+            self.is_proven = True
+
+    def _safeties(self) -> list[Safety]:
+        return [each.safety for each in self.watches.values() if each.safety]
+
+    def _sum(self) -> float:
+        return math.fsum(each.contribution() for each in self.watches.values())
+
+    def _contributions(self) -> Mapping[str, float]:
+        """Parts of the sum that condemns, by the gate's reading."""
+        parts: dict[str, float] = {}
+        for watch in self.watches.values():
+            parts[watch.gate.reading] = parts.get(watch.gate.reading, 0.0) + watch.contribution()
+        return parts
+
+    def read(self, now: float) -> Evidence:
+        """What it says at `now`, the time of the newest successful query; without `checkpoint`, which costs more."""
+        proving = [each for each in self.watches.values() if each.safety]
+        return Evidence(
+            gates=tuple(self._reading(name, part) for name, part in self._contributions().items()),
+            condemned_by=self.condemned_by,
+            suspicious=self._sum() >= self.policy.alpha**-0.5,
+            retreat_by=self.watches[FAST].gate.reading if self.retreated_at > self.changed_at else "",
+            proven=self.is_proven,
+            safe_now=all(each.value >= 1 / self.policy.beta for each in self._safeties()),
+            fresh_safe=all(each.fresh(self.changed_at) >= 1 for each in proving),
+            compared_distinct=self.watches[DISTINCT].samples,
+            dropped_ratio=self.drops.ratio,
+            float_silent=self.bins.is_silent("float", now),
+            int8_silent=self.bins.is_silent("int8", now),
+            float_slow=self.watches[LATENCY].is_excused,
+        )
+
+    def _reading(self, name: str, contribution: float) -> GateReading:
+        watches = [each for each in self.watches.values() if each.gate.reading == name]
+        first, safeties = watches[0], [each.safety for each in watches if each.safety]
+        best = min((each.best for each in safeties), default=1.0)
+        return GateReading(
+            name,
+            first.samples,
+            first.bad,
+            first.gate.budget,
+            rollback_evidence=_progress(contribution, 1 / self.policy.alpha),
+            safety_evidence=_progress(best, 1 / self.policy.beta),
+        )
+
+
+def _gates(policy: Policy) -> tuple[Gate, ...]:
+    return (*gates_of(policy), fast_gate(policy))
+
+
+def _progress(value: float, goal: float) -> float:
+    """How far `value` is on the way from 1 to `goal`, in logarithms."""
+    return min(max(math.log(max(value, 1.0)) / math.log(goal), 0.0), 1.0)

@@ -1,0 +1,66 @@
+"""Full lists that heal what watches lose: a deletion missed, an event dropped, a stream that went silent."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from datetime import timedelta
+
+import structlog
+
+from quanary.api import names
+from quanary.controller.cache import Body, Cache, model_key
+from quanary.controller.cluster import WATCHED, Cluster, ClusterError, NotFound
+from quanary.controller.decision import ModelKey
+from quanary.controller.metrics import Clock
+from quanary.controller.queue import Queue
+from quanary.controller.settings import Settings
+
+log = structlog.get_logger()
+
+
+def concerned(body: Body, cache: Cache, settings: Settings) -> Iterable[ModelKey]:
+    """Keys of the models that a change of `body` may matter to."""
+    if body["kind"] != "ConfigMap":
+        key = model_key(body)
+        return (key,) if key else ()
+    # The switch of the operator's own namespace is everybody's.
+    namespace = body["metadata"]["namespace"]
+    everywhere = "" if namespace == settings.own_namespace else namespace
+    return [key for each in cache.select(names.KIND, everywhere) if (key := model_key(each))]
+
+
+async def list_everything(cluster: Cluster, cache: Cache, settings: Settings) -> set[ModelKey]:
+    """Put a full list of every kind into the cache; returns the keys of all models there are or were.
+
+    Raises:
+        ClusterError: a kind could not be listed (NotFound: its definition is not installed).
+    """
+    keys = {key for body in cache.select(names.KIND) if (key := model_key(body))}
+    for kind, where in WATCHED.items():
+        try:
+            listing = await cluster.list_all(kind, settings.namespace)
+        except NotFound as error:
+            raise NotFound(error.status, f"{kind}: {where.api_version} is not installed in this cluster") from error
+        cache.replace_all(kind, listing.bodies, listing.resource_version, settings.namespace)
+    return keys | {key for body in cache.select(names.KIND) if (key := model_key(body))}
+
+
+async def keep_listing(cluster: Cluster, cache: Cache, settings: Settings, queue: Queue, clock: Clock) -> None:
+    """List everything every `settings.resync` or so, until cancelled."""
+    pause = settings.resync
+    while True:
+        await asyncio.sleep(_jittered(pause))
+        try:
+            keys = await list_everything(cluster, cache, settings)
+        except ClusterError as error:
+            log.warning("full list failed", error=str(error))
+            pause = min(settings.resync, timedelta(seconds=10))
+            continue
+        clock.succeeded()
+        queue.add_all(keys)
+        pause = settings.resync
+
+
+def _jittered(pause: timedelta) -> float:
+    # Operators that were started together should not list together.
+    return pause.total_seconds() * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
