@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanary.controller.evidence.betting import (
@@ -16,6 +16,7 @@ from quanary.controller.evidence.betting import (
 )
 from quanary.controller.evidence.schedule import DAY_SECONDS, Schedule
 
+LAW = settings(deadline=None, derandomize=True)
 budgets = st.floats(min_value=1e-4, max_value=0.9)
 counts = st.integers(min_value=1, max_value=300)
 
@@ -28,12 +29,14 @@ def mean_factor(bet: tuple[float, float], n: int, rate: float) -> float:
     )
 
 
+@LAW
 @given(budget=budgets, n=counts)
 def test_every_bet_is_fair_at_the_budget(budget: float, n: int) -> None:
     for bet in (*breach_bets(budget, n), *safety_bets(budget, n)):
         assert mean_factor(bet, n, budget) == pytest.approx(1.0, abs=1e-9)
 
 
+@LAW
 @given(budget=budgets, n=counts, part=st.floats(min_value=0, max_value=1))
 def test_breach_bets_lose_below_the_budget_and_safety_bets_above_it(budget: float, n: int, part: float) -> None:
     below, above = budget * part, budget + (1 - budget) * part
@@ -41,18 +44,21 @@ def test_breach_bets_lose_below_the_budget_and_safety_bets_above_it(budget: floa
     assert all(mean_factor(bet, n, above) <= 1 + 1e-9 for bet in safety_bets(budget, n))
 
 
+@LAW
 @given(budget=budgets, n=counts, share=st.floats(min_value=0, max_value=1))
 def test_no_outcome_ruins_a_bet(budget: float, n: int, share: float) -> None:
     factors = [a + b * share for a, b in (*breach_bets(budget, n), *safety_bets(budget, n))]
     assert min(factors) > 0
 
 
+@LAW
 @given(budget=st.floats(min_value=0.001, max_value=0.05), n=counts)
 def test_bad_ticks_raise_breach_and_clean_ticks_raise_safety(budget: float, n: int) -> None:
     assert all(a + b > 1 for a, b in breach_bets(budget, n))
     assert all(a > 1 for a, _ in safety_bets(budget, n))
 
 
+@LAW
 @given(budget=budgets, mass=st.floats(min_value=0, max_value=1))
 def test_a_tick_without_outcomes_changes_only_the_mass(budget: float, mass: float) -> None:
     breach, safety = Breach([0.1, 0.2, 0.3, 0.0]), Safety()
@@ -62,6 +68,7 @@ def test_a_tick_without_outcomes_changes_only_the_mass(budget: float, mass: floa
     assert (safety.value, safety.best) == (1.0, 1.0)
 
 
+@LAW
 @given(ticks=st.lists(st.tuples(st.integers(0, 3), st.integers(3, 40)), max_size=30), seed=st.integers(0, 1000))
 def test_the_order_of_ticks_does_not_matter_for_safety(ticks: list[tuple[int, int]], seed: int) -> None:
     shuffled = random.Random(seed).sample(ticks, len(ticks))
@@ -103,6 +110,7 @@ def test_a_spent_alarm_needs_new_mass() -> None:
     assert breach.value == 0
 
 
+@LAW
 @given(
     steps=st.integers(1, 20),
     hours=st.lists(st.floats(min_value=0, max_value=24), max_size=60),

@@ -1,6 +1,6 @@
 """Counters of pods into counts per bin."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanary.api.names import Variant
@@ -57,6 +57,7 @@ def test_a_reset_counts_what_came_after_it() -> None:
     assert requests(tallies) == {101: 3, 102: 1}
 
 
+@settings(deadline=None, derandomize=True)
 @given(values=st.lists(st.integers(0, 1000), min_size=1, max_size=50))
 def test_no_history_of_resets_gives_a_negative_count(values: list[int]) -> None:
     tallies = closed(Bins(1.0, ORIGIN), *(scrape(100 + i, value) for i, value in enumerate(values)))

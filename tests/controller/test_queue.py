@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from quanary.controller.decision import ModelKey
 from quanary.controller.metrics import Metrics
@@ -199,3 +200,16 @@ async def test_nothing_is_lost_under_load(workers: int) -> None:
             if number % 10 == 0:
                 await asyncio.sleep(0)
         await until(lambda: worked == latest)
+
+
+async def test_a_failure_is_logged_with_what_the_work_had_bound() -> None:
+    async def work(key: ModelKey) -> None:
+        structlog.contextvars.bind_contextvars(name=key.name)
+        raise OSError("gone")
+
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        async with running(work) as queue:
+            queue.add(A)
+            await until(lambda: lines)
+    assert (lines[0]["name"], lines[0]["error"]) == ("a", "gone")
+    assert lines[0]["retry_seconds"] <= 0.2

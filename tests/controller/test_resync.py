@@ -9,7 +9,7 @@ from quanary.controller.cluster import ClusterError, NotFound
 from quanary.controller.decision import ModelKey
 from quanary.controller.metrics import Metrics
 from quanary.controller.queue import Queue
-from quanary.controller.resync import concerned, keep_listing, list_everything
+from quanary.controller.resync import concerned, keep_listing, keep_reading_switch, list_at_start, list_everything
 from quanary.controller.settings import Settings
 from tests.controller.fake_cluster import FakeCluster
 from tests.controller.waiting import until
@@ -53,6 +53,54 @@ async def test_a_missing_kind_fails_the_list_and_names_it(cluster: FakeCluster) 
     cluster.failures["list", "HTTPRoute"] = NotFound(404, "the server could not find the requested resource")
     with pytest.raises(NotFound, match="HTTPRoute"):
         await list_everything(cluster, Cache(), SETTINGS)
+
+
+async def test_the_first_list_waits_for_a_server_that_is_starting(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(seconds: float) -> None: ...
+
+    monkeypatch.setattr("quanary.controller.resync.asyncio.sleep", at_once)
+    cluster.failures["list", "Pod"] = ClusterError(429, "storage is (re)initializing")
+    assert await list_at_start(cluster, Cache(), SETTINGS) == {DIGITS, VAD}
+    cluster.failures["list", "Pod"] = ClusterError(403, "pods is forbidden")
+    with pytest.raises(ClusterError, match="forbidden"):
+        await list_at_start(cluster, Cache(), SETTINGS)
+    monkeypatch.setattr("quanary.controller.resync.PATIENCE_SECONDS", -1)
+    cluster.failures["list", "Pod"] = ClusterError(503, "etcd is gone")
+    with pytest.raises(ClusterError, match="etcd is gone"):
+        await list_at_start(cluster, Cache(), SETTINGS)
+
+
+async def test_a_switch_outside_the_watched_namespace_is_polled(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quanary.controller.resync.SWITCH_SECONDS", 0.001)
+    switch = ModelKey("quanary-system", "quanary-switch")
+    settings, cache = replace(SETTINGS, namespace="audio"), Cache()
+    cluster.put(body("ConfigMap", switch))
+    await list_everything(cluster, cache, settings)
+    assert cache.get("ConfigMap", *_parts(switch))
+    woken: list[ModelKey] = []
+
+    async def work(key: ModelKey) -> None:
+        woken.append(key)
+
+    queue = Queue(work, Metrics())
+    tasks = [
+        asyncio.create_task(queue.run(1)),
+        asyncio.create_task(keep_reading_switch(cluster, cache, settings, queue)),
+    ]
+    del cluster.objects["ConfigMap", *_parts(switch)]
+    await until(lambda: woken == [VAD])
+    assert cache.get("ConfigMap", *_parts(switch)) is None
+    await queue.close()
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+
+
+def _parts(key: ModelKey) -> tuple[str, str]:
+    return key.namespace, key.name
 
 
 async def test_the_switch_concerns_its_namespace_and_the_operators_own_concerns_all(cluster: FakeCluster) -> None:

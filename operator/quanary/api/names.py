@@ -22,6 +22,11 @@ MANAGED_BY: Final = "quanary"
 ANNOTATION_CONDEMNED: Final = f"{GROUP}/condemned"
 # On the Job: the full digest of its inputs.
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
+# On every child: hash of the manifest that was last applied.
+ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
+
+# The ConfigMap whose data `mode: FloatOnly` sends every model of its namespace (or of all, in the operator's) to float.
+SWITCH: Final = "quanary-switch"
 
 # A selector value that matches no pod: a twin Service without a twin refuses connections at once.
 NO_DIGEST: Final = "none"

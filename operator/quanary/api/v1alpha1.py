@@ -8,10 +8,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from quanary.api.quantities import Digest, Duration, OciRepository, OpenRatio, Ratio, Uri
+
+# Host and object names as the Gateway API takes them, so that what it would refuse is refused here already.
+_DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
 class Rule(BaseModel):
@@ -33,6 +36,11 @@ class Spec(BaseModel):
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
 
+def keyed_by(field: str) -> dict[str, JsonValue]:
+    """Marks a list as a map by one field of its items, so that server-side apply merges item by item."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]}
+
+
 class Source(Spec):
     """A file and what it must hash to."""
 
@@ -44,6 +52,13 @@ class Source(Spec):
 
 class Toleration(Spec):
     """A taint that pods of this model tolerate, as in a pod spec."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="self.operator == 'Exists' ? self.value == '' : self.key != ''",
+            message="operator Exists takes no value; operator Equal needs a key",
+        ),
+    )
 
     key: Annotated[str, Field(max_length=317)] = ""
     """The taint's key; empty with operator Exists matches all."""
@@ -57,6 +72,19 @@ class Toleration(Spec):
 
 class Resources(Spec):
     """CPU and memory of one serving pod; the quantizer gets the same CPU limit, so that its benefit figures hold."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="quantity(self.cpu).isGreaterThan(quantity('0'))",
+            message="cpu must be above 0, such as 500m or 2",
+            field_path="cpu",
+        ),
+        Rule(
+            cel="quantity(self.memory).isGreaterThan(quantity('0'))",
+            message="memory must be above 0, such as 512Mi",
+            field_path="memory",
+        ),
+    )
 
     cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]{1,3}|m)?$", max_length=16)] = "1"
     """CPU request and limit. Threads of an inference follow it."""
@@ -75,7 +103,10 @@ class Runtime(Spec):
     """Pods of each variant."""
     resources: Resources = Resources()
     """CPU and memory of one pod."""
-    node_selector: Annotated[dict[str, str], Field(max_length=16)] = {}
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]],
+        Field(max_length=16),
+    ] = {}
     """Nodes that pods of this model, the quantizer's too, may run on."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     """Taints that these pods tolerate."""
@@ -97,6 +128,7 @@ class Quantization(Spec):
         Rule(
             cel="self.strategy == 'Provided' ? has(self.provided) : has(self.calibration)",
             message="strategy Static needs calibration; strategy Provided needs provided",
+            field_path="strategy",
         ),
     )
 
@@ -135,6 +167,14 @@ class Benefit(Spec):
 class LatencyGate(Spec):
     """The latency budget."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="duration(self.p99) >= duration('1ms') && duration(self.p99) <= duration('60s')",
+            message="p99 must lie between 1ms and 60s",
+            field_path="p99",
+        ),
+    )
+
     p99: Duration = timedelta(milliseconds=100)
     """At most 1 % of answers may take longer."""
 
@@ -164,12 +204,19 @@ class Rollout(Spec):
 
     RULES: ClassVar = (
         Rule(
-            cel="self.steps.all(i, i >= 1 && i <= 100) && self.steps[self.steps.size() - 1] == 100",
-            message="steps must lie between 1 and 100 and end with 100",
+            cel="self.steps[self.steps.size() - 1] == 100",
+            message="steps must end with 100",
+            field_path="steps",
         ),
         Rule(
-            cel="self.steps.map(i, self.steps.filter(j, j < i).size()) == self.steps.map(i, self.steps.indexOf(i))",
+            cel="self.steps.isSorted() && self.steps.all(i, self.steps.exists_one(j, j == i))",
             message="steps must rise strictly",
+            field_path="steps",
+        ),
+        Rule(
+            cel="duration(self.dwell) >= duration('1s') && duration(self.dwell) <= duration('24h')",
+            message="dwell must lie between 1s and 24h",
+            field_path="dwell",
         ),
     )
 
@@ -210,11 +257,11 @@ class Critical(Spec):
 class ParentRef(Spec):
     """A Gateway that admits the route."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Annotated[str, Field(pattern=_DNS_NAME, min_length=1, max_length=253)]
     """The Gateway's name."""
-    namespace: Annotated[str, Field(max_length=63)] = ""
+    namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)] = ""
     """Its namespace, if not the resource's own."""
-    section_name: Annotated[str, Field(max_length=253)] = ""
+    section_name: Annotated[str, Field(pattern=rf"^$|{_DNS_NAME}", max_length=253)] = ""
     """One listener of it, if not all."""
 
 
@@ -223,9 +270,12 @@ class Route(Spec):
 
     parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
     """The Gateways of the route."""
-    hostnames: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=16)] = ()
+    hostnames: Annotated[
+        tuple[Annotated[str, Field(pattern=rf"^(\*\.)?{_DNS_NAME[1:]}", min_length=1, max_length=253)], ...],
+        Field(max_length=16),
+    ] = ()
     """Host names; none means any."""
-    path: Annotated[str, Field(pattern=r"^(/[^\s]*)?$", max_length=1024)] = ""
+    path: Annotated[str, Field(pattern=r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", max_length=1024)] = ""
     """Path prefix; `/v2/models/<name>` if empty."""
 
 
@@ -288,7 +338,7 @@ class Verdict(StrEnum):
 class Signoff(Spec):
     """The sealed data's word on an artifact."""
 
-    metric: str
+    metric: Annotated[str, Field(max_length=64)]
     """What was measured."""
     float_: float = Field(alias="float")
     """The float model's metric."""
@@ -424,9 +474,9 @@ class Provenance(Spec):
     """sha256 of the sealed data."""
     report: Annotated[str, Field(max_length=64)] = ""
     """sha256 of the artifact's report."""
-    tools: dict[str, str] = {}
+    tools: Annotated[dict[str, Annotated[str, Field(max_length=128)]], Field(max_length=32)] = {}
     """Versions of what made it."""
-    cpu_features: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    cpu_features: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=16)] = ()
     """CPU features it was judged on."""
 
 
@@ -449,7 +499,7 @@ class QuantizedModelStatus(Spec):
     """99th percentile of the candidate's (or else float's) answers in the last minute."""
     verdict: Annotated[str, Field(max_length=32)] = ""
     """The quantizer's word on the newest artifact."""
-    weights: Annotated[tuple[Weight, ...], Field(max_length=8)] = ()
+    weights: Annotated[tuple[Weight, ...], Field(max_length=8, json_schema_extra=keyed_by("digest"))] = ()
     """Traffic by digest."""
     source: Source | None = None
     """The float model that serves."""
@@ -457,19 +507,21 @@ class QuantizedModelStatus(Spec):
     """The artifact being proven or refused."""
     stable: Artifact | None = None
     """The artifact already promoted."""
-    condemned: Annotated[tuple[Condemned, ...], Field(max_length=16)] = ()
+    condemned: Annotated[tuple[Condemned, ...], Field(max_length=16, json_schema_extra=keyed_by("digest"))] = ()
     """Artifacts rolled back on evidence."""
     progress: Progress = Progress()
     """Where the candidate stands."""
-    gates: Annotated[tuple[GateStatus, ...], Field(max_length=8)] = ()
+    gates: Annotated[tuple[GateStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
     """Evidence by gate."""
     checkpoint: Annotated[str, Field(max_length=4096)] = ""
     """The evidence kernel's state, for a restart."""
+    written_at: AwareDatetime | None = None
+    """When this status was written."""
     provenance: Provenance | None = None
     """What led to the newest artifact."""
     history: Annotated[tuple[HistoryEntry, ...], Field(max_length=10)] = ()
     """The last ten things that happened."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=keyed_by("type"))] = ()
     """Ready, Reconciling, Stalled, Quantized, Proven, RolledBack."""
 
 
@@ -479,7 +531,8 @@ QuantizedModelSpec.model_rebuild()
 ROOT_RULES: Final = (
     Rule(
         cel="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        message="metadata.name must start with a letter, have at most 40 characters and no dots",
+        message="a name must start with a letter, have at most 40 characters and no dots",
+        field_path="metadata.name",
     ),
 )
 

@@ -24,7 +24,7 @@ from quanary.controller.health import LONGEST_RUN_SECONDS, Check, Heart, at_most
 from quanary.controller.metrics import Metrics
 from quanary.controller.queue import Queue
 from quanary.controller.reconcile import reconcile
-from quanary.controller.resync import keep_listing, list_everything
+from quanary.controller.resync import is_switch_elsewhere, keep_listing, keep_reading_switch, list_at_start
 from quanary.controller.settings import Settings
 from quanary.controller.telemetry import Prometheus, Telemetry
 from quanary.controller.world import World
@@ -108,18 +108,17 @@ async def run(settings: Settings) -> None:
         beating = asyncio.create_task(heart.beat())
         stack.callback(beating.cancel)
 
-        queue.add_all(await list_everything(cluster, cache, settings))
+        queue.add_all(await list_at_start(cluster, cache, settings))
         metrics.list_clock.succeeded()
         log.info("listed everything", models=sum(1 for _ in cache.select(names.KIND)))
-        await _run_parts(
-            queue,
-            {
-                "workers": queue.run(settings.workers),
-                "resync": keep_listing(cluster, cache, settings, queue, metrics.list_clock),
-                "telemetry": keep_ticking(lambda: telemetry.tick(_now()), queue, settings.fast_tick),
-            },
-            lambda stop, ready: watch(cache, queue, settings, stop, ready),
-        )
+        parts: dict[str, Coroutine[Any, Any, None]] = {
+            "workers": queue.run(settings.workers),
+            "resync": keep_listing(cluster, cache, settings, queue, metrics.list_clock),
+            "telemetry": keep_ticking(lambda: telemetry.tick(_now()), queue, settings.fast_tick),
+        }
+        if is_switch_elsewhere(settings):
+            parts["switch"] = keep_reading_switch(cluster, cache, settings, queue)
+        await run_parts(queue, parts, lambda stop, ready: watch(cache, queue, settings, stop, ready))
 
 
 def _now() -> datetime:
@@ -137,7 +136,7 @@ async def keep_ticking(tick: Tick, queue: Queue, interval: timedelta) -> None:
         await asyncio.sleep(at - loop.time())
 
 
-async def _run_parts(
+async def run_parts(
     queue: Queue,
     parts: dict[str, Coroutine[Any, Any, None]],
     watching_with: Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]],
@@ -192,13 +191,15 @@ async def watch(cache: Cache, queue: Queue, settings: Settings, stop: asyncio.Ev
 async def _reconcile(world: World, key: ModelKey) -> timedelta | None:
     body = world.cache.get(names.KIND, key.namespace, key.name)
     metadata = body["metadata"] if body else {}
-    with structlog.contextvars.bound_contextvars(
+    # Left bound after the run, so that the queue's word on a failure carries them too; every worker has its own.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
         namespace=key.namespace,
         name=key.name,
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 0),
-    ):
-        return await reconcile(world, key)
+    )
+    return await reconcile(world, key)
 
 
 def _live(heart: Heart, queue: Queue, metrics: Metrics, settings: Settings) -> dict[str, Check]:

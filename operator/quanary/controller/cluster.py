@@ -62,6 +62,11 @@ class ClusterError(Exception):
         super().__init__(f"{status}: {message}" if status else message)
         self.status = status
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed in a moment."""
+        return self.status in (0, 429) or self.status >= 500
+
 
 class Conflict(ClusterError):  # noqa: N818 - it is what happened
     """Somebody else wrote first, or the object is another one by now: look again."""
@@ -102,7 +107,10 @@ class Cluster(Protocol):
         ...
 
     async def apply_status(self, manifest: Body) -> Body:
-        """Server-side apply of the status of a QuantizedModel; metadata as for `apply`."""
+        """Server-side apply of the status of a QuantizedModel.
+
+        Here the API server heeds metadata.resourceVersion alone: a uid would not tell a successor of the same name.
+        """
         ...
 
     async def get(self, kind: str, namespace: str, name: str) -> Body | None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from quanary.controller.cluster import ClusterError
 from quanary.controller.decision import ModelKey
 from quanary.controller.metrics import Metrics
 
@@ -126,8 +127,13 @@ class Queue:
         except Exception as error:
             result = "failure"
             again = self._backoff(key)
-            log.warning("reconcile failed", error=str(error) or repr(error), retry_seconds=again.total_seconds())
-            log.debug("reconcile failed", exc_info=error)
+            log.warning(
+                "reconcile failed",
+                error=str(error) or repr(error),
+                retry_seconds=again.total_seconds(),
+                # What the API server refused explains itself; anything else is ours to explain.
+                exc_info=None if isinstance(error, ClusterError) else error,
+            )
         else:
             self._failures.pop(key, None)
         finally:

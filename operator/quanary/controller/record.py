@@ -33,15 +33,24 @@ async def record(world: World, seen: Observation, decision: Decision) -> None:
     status = status_of(seen, decision)
     if not _is_worth_writing(seen, status):
         return
-    body = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "metadata": {"namespace": seen.key.namespace, "name": seen.key.name, "uid": seen.uid},
-        "status": status.model_dump(by_alias=True, mode="json", exclude_none=True),
-    }
-    world.cache.put(await world.cluster.apply_status(body))
+    world.cache.put(await world.cluster.apply_status(_status_manifest(world, seen, status)))
     if status.stage is not seen.memory.stage or _entry_differs(seen, status):
         await _announce(world, seen, decision)
+
+
+def _status_manifest(world: World, seen: Observation, status: QuantizedModelStatus) -> dict[str, Any]:
+    metadata = {"namespace": seen.key.namespace, "name": seen.key.name, "uid": seen.uid}
+    live = world.cache.get(names.KIND, seen.key.namespace, seen.key.name)
+    if live and live["metadata"]["uid"] == seen.uid:
+        # The API server heeds no uid on a status: without the version, the memory of a model that was deleted could
+        # land on a new one of the same name.
+        metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": metadata,
+        "status": status.model_dump(by_alias=True, mode="json", exclude_none=True),
+    }
 
 
 def status_of(seen: Observation, decision: Decision) -> QuantizedModelStatus:
@@ -179,6 +188,8 @@ def _is_worth_writing(seen: Observation, status: QuantizedModelStatus) -> bool:
         return True
     if _states(before) != _states(status):
         return True
+    if before.model_dump(exclude={"written_at"}) == status.model_dump(exclude={"written_at"}):
+        return False
     patience = FIGURES_IN_PROGRESS if status.stage in RECONCILING else FIGURES_AT_REST
     return seen.now - (before.written_at or seen.now - patience) >= patience
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -14,6 +16,10 @@ from quanary.controller.decision import ModelKey
 from quanary.controller.metrics import Clock
 from quanary.controller.queue import Queue
 from quanary.controller.settings import Settings
+
+# Then the process ends, and the kubelet starts a fresh one.
+PATIENCE_SECONDS: Final = 60
+SWITCH_SECONDS: Final = 5
 
 log = structlog.get_logger()
 
@@ -42,7 +48,59 @@ async def list_everything(cluster: Cluster, cache: Cache, settings: Settings) ->
         except NotFound as error:
             raise NotFound(error.status, f"{kind}: {where.api_version} is not installed in this cluster") from error
         cache.replace_all(kind, listing.bodies, listing.resource_version, settings.namespace)
+    if is_switch_elsewhere(settings):
+        await read_switch(cluster, cache, settings)
     return keys | {key for body in cache.select(names.KIND) if (key := model_key(body))}
+
+
+def is_switch_elsewhere(settings: Settings) -> bool:
+    """Whether the operator's own switch lies outside the one namespace that is watched."""
+    return settings.namespace not in ("", settings.own_namespace)
+
+
+async def read_switch(cluster: Cluster, cache: Cache, settings: Settings) -> bool:
+    """Put the switch of the operator's own namespace into the cache; returns whether it changed.
+
+    Raises:
+        ClusterError: it could not be read.
+    """
+    known = cache.get("ConfigMap", settings.own_namespace, names.SWITCH)
+    found = await cluster.get("ConfigMap", settings.own_namespace, names.SWITCH)
+    if found:
+        return cache.put(found)
+    if known:
+        cache.forget(known)
+    return known is not None
+
+
+async def keep_reading_switch(cluster: Cluster, cache: Cache, settings: Settings, queue: Queue) -> None:
+    """Poll the switch that no watch covers, until cancelled; a change wakes every model."""
+    while True:
+        await asyncio.sleep(SWITCH_SECONDS)
+        try:
+            has_changed = await read_switch(cluster, cache, settings)
+        except ClusterError as error:
+            log.warning("switch not read", error=str(error))
+            continue
+        if has_changed:
+            queue.add_all((key for each in cache.select(names.KIND) if (key := model_key(each))), urgent=True)
+
+
+async def list_at_start(cluster: Cluster, cache: Cache, settings: Settings) -> set[ModelKey]:
+    """`list_everything`, with patience for an API server that is only just starting too.
+
+    Raises:
+        ClusterError: it failed for another reason, or for too long.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await list_everything(cluster, cache, settings)
+        except ClusterError as error:
+            if not error.is_transient or time.monotonic() > deadline:
+                raise
+            log.warning("first list failed", error=str(error))
+        await asyncio.sleep(1)
 
 
 async def keep_listing(cluster: Cluster, cache: Cache, settings: Settings, queue: Queue, clock: Clock) -> None:

@@ -68,8 +68,9 @@ def _words(each: Field[Any], value: Any) -> list[str]:
     if isinstance(value, bool):
         return [_flag(each.name)]
     if isinstance(value, tuple):
-        return [word for item in value for word in (_flag(each.name), str(item))]
-    return [_flag(each.name), str(value)]
+        return [f"{_flag(each.name)}={item}" for item in value]
+    # One word: a value that begins with a dash would be read as a flag.
+    return [f"{_flag(each.name)}={value}"]
 
 
 def _declare(parser: argparse.ArgumentParser, each: Field[Any], hint: Any) -> None:

@@ -59,12 +59,13 @@ class _Bounded:
 
     def stream(self, chunk_size: int, decode_content: bool) -> Iterator[bytes]:
         size = 0
-        for chunk in self._raw.stream(chunk_size, decode_content=decode_content):
+        # read1 returns with what is there; `stream` would wait for a whole chunk, byte after dripping byte.
+        while chunk := self._raw.read1(chunk_size, decode_content=decode_content):
             size += len(chunk)
             if size > self._limit:
                 raise ValueError(f"answer: found more than {self._limit} bytes; allowed: at most that")
             if time.monotonic() > self._deadline:
-                raise ValueError("answer: still incomplete at its deadline")
+                raise ValueError("answer: found it incomplete at its deadline; allowed: all of it by then")
             yield chunk
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,186 @@
+"""`quanary serve`: start, answer, drain, end."""
+
+import asyncio
+import math
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+import uvloop
+from typing_extensions import override
+
+from quanary.api.names import short
+from quanary.server.app import Front, TwinTraffic, UserTraffic, create_app, create_metrics_app
+from quanary.server.asgi import Application
+from quanary.server.comparison import Sampler
+from quanary.server.data_plane import DataPlane
+from quanary.server.engine import Engine, SessionEngine
+from quanary.server.logs import configure_logs
+from quanary.server.metrics import Metrics
+from quanary.server.session import ModelFile, Session, UnservableModel, read_model
+from quanary.server.settings import Settings
+from quanary.server.twin import Comparison, TwinSettings
+from quanary.wire.launch import ServeArguments
+
+# Longer than a gateway keeps an idle connection (Envoy: 1 h), so that it is never this side that ends one in use.
+KEEP_ALIVE_SECONDS: Final = 3700
+REFUSED: Final = 2
+
+WrapEngine = Callable[[Engine], Engine]
+_log = structlog.get_logger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Serve by command-line words."""
+    return run(ServeArguments.parse(argv))
+
+
+def run(arguments: ServeArguments, wrap_engine: WrapEngine = lambda engine: engine) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. `wrap_engine` may stand between every request and the model."""
+    configure_logs()
+    try:
+        settings = Settings.of(arguments)
+        model = read_model(Path(arguments.model), arguments.digest)
+    except (ValueError, UnservableModel) as error:
+        _log.error("refused to start", reason=str(error))
+        return REFUSED
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve_until_signal(settings, model, wrap_engine))
+
+
+async def _serve_until_signal(settings: Settings, model: ModelFile, wrap_engine: WrapEngine) -> int:
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    try:
+        return await serve(settings, model, stop, wrap_engine)
+    except OSError as error:
+        _log.error("refused to start", reason=str(error))
+        return REFUSED
+
+
+async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_engine: WrapEngine) -> int:
+    """Serve until `stop` is set, then drain; the exit code.
+
+    Raises:
+        OSError: a port cannot be listened on.
+    """
+    arguments = settings.arguments
+    front = Front(arguments.name, short(model.digest), arguments.deadline_seconds)
+    metrics = Metrics(arguments.latency_budget_seconds, arguments.deadline_seconds)
+    metrics.describe_model(name=front.name, digest=model.digest, variant=settings.variant)
+    users = UserTraffic(front, metrics, settings.critical)
+    apps = {arguments.http_port: create_app(front, users)}
+    if arguments.twin_port:
+        apps[arguments.twin_port] = create_app(front, TwinTraffic(front))
+    # Metrics last: they are stopped last, so that the drain is still seen.
+    apps[arguments.metrics_port] = create_metrics_app(metrics)
+    servers = [_start(app, arguments.host, port, arguments.deadline_seconds) for port, app in apps.items()]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        session = await _load(settings, model, stopping)
+        if session is not None:
+            front.plane = DataPlane(front.name, session.signature, wrap_engine(SessionEngine(session)))
+            comparing = _compare(settings, front, session, users, metrics)
+            _log.info("ready", model=front.name, digest=model.digest, variant=settings.variant, ports=list(apps))
+            await stopping
+            await _drain(front, servers[:-1], settings.notice_seconds)
+            if comparing is not None:
+                comparing.cancel()
+                await asyncio.wait((comparing,))
+    except UnservableModel as error:
+        _log.error("refused to serve", reason=str(error))
+        return REFUSED
+    finally:
+        stopping.cancel()
+        await _stop(servers)
+    _log.info("ended")
+    return 0
+
+
+async def _load(settings: Settings, model: ModelFile, stopping: "asyncio.Task[bool]") -> Session | None:
+    """The warmed-up session, or None if it is time to stop before that."""
+    loading = asyncio.create_task(asyncio.to_thread(_load_session, model, settings.threads))
+    await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+    return loading.result() if loading.done() else None
+
+
+def _load_session(model: ModelFile, threads: int) -> Session:
+    session = Session(model, threads)
+    try:
+        session.warm_up()
+    except Exception as error:  # noqa: BLE001
+        # Zeros may be no sensible input; users' requests will tell.
+        _log.warning("warm-up failed", reason=str(error))
+    return session
+
+
+def _compare(
+    settings: Settings, front: Front, session: Session, users: UserTraffic, metrics: Metrics
+) -> "asyncio.Task[None] | None":
+    arguments = settings.arguments
+    if not arguments.twin_url or not arguments.sample_ratio:
+        return None
+    twin = TwinSettings(arguments.twin_url, front.name, settings.variant, front.digest, front.deadline_seconds)
+    comparison = Comparison(twin, session.signature, Sampler(arguments.sample_ratio), metrics)
+    users.offer = comparison.offer
+    return asyncio.create_task(comparison.run())
+
+
+class _Server(uvicorn.Server):
+    """One of several servers in a process that minds its own signals."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+@dataclass(frozen=True)
+class _Running:
+    server: uvicorn.Server
+    task: "asyncio.Task[None]"
+
+
+def _start(app: Application, host: str, port: int, deadline_seconds: float) -> _Running:
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(deadline_seconds) + 1,
+    )
+    server = _Server(config)
+    return _Running(server, asyncio.create_task(server.serve(sockets=[listener])))
+
+
+async def _drain(front: Front, servers: list[_Running], notice_seconds: float) -> None:
+    front.is_draining = True
+    _log.info("draining", notice_seconds=notice_seconds)
+    # Endpoints and gateways take a moment to notice; until then requests still come and are answered.
+    await asyncio.sleep(notice_seconds)
+    await _stop(servers)
+
+
+async def _stop(servers: list[_Running]) -> None:
+    for each in servers:
+        each.server.should_exit = True
+    await asyncio.gather(*(each.task for each in servers))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""One inference, without transport: a body and its header length in, an answer out."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+from numpy.typing import NDArray
+
+from quanary.server.engine import Engine, Overloaded
+from quanary.server.messages import Signature, read_request, write_response
+from quanary.server.tensors import Malformed, Tensors
+from quanary.wire.inference import HEADER_LENGTH, MODEL_VERSION, PLATFORM, ErrorMessage, ModelMetadata
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON: Final = (b"content-type", b"application/json")
+BINARY: Final = (b"content-type", b"application/octet-stream")
+RETRY_SOON: Final = (b"retry-after", b"1")
+_MESSAGE_LIMIT: Final = 1000
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What a comparison needs of an answer that a user got."""
+
+    inputs: Tensors
+    output: NDArray[Any]  # the model's first
+    execution_seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers and body for whoever asked."""
+
+    status: int
+    body: bytes
+    headers: Headers = (JSON,)
+    inference: Inference | None = None
+
+    def adding(self, *headers: tuple[bytes, bytes]) -> "Answer":
+        """The same answer with more headers."""
+        return replace(self, headers=(*self.headers, *headers))
+
+
+def refusal(status: int, message: str) -> Answer:
+    """`{"error": message}`; 503 asks to come again."""
+    body = msgspec.json.encode(ErrorMessage(message[:_MESSAGE_LIMIT]))
+    return Answer(status, body, (JSON, RETRY_SOON) if status == 503 else (JSON,))
+
+
+class DataPlane:
+    """A model under its public name."""
+
+    def __init__(self, name: str, signature: Signature, engine: Engine) -> None:
+        """Answer for `name` by `engine`, whose tensors `signature` declares."""
+        self.name = name
+        self.signature = signature
+        self._engine = engine
+
+    def metadata(self) -> ModelMetadata:
+        """What the model takes and gives."""
+        return ModelMetadata(self.name, (MODEL_VERSION,), PLATFORM, self.signature.inputs, self.signature.outputs)
+
+    async def infer(self, body: bytes, header_length: bytes | None) -> Answer:
+        """An answer, whatever comes in: 200, 400 for the asker's mistakes, 503 overloaded, 500 for the model's."""
+        try:
+            request = read_request(body, header_length, self.signature)
+            execution = await self._engine.infer(request.inputs)
+            content, head = write_response(self.name, request, execution.outputs, self.signature)
+            first = execution.outputs[self.signature.outputs[0].name]
+        except Malformed as error:
+            return refusal(400, str(error))
+        except Overloaded as error:
+            return refusal(503, str(error))
+        except Exception as error:  # noqa: BLE001  a model can fail in any way; the gates must see it
+            return refusal(500, f"inference failed: {error}")
+        headers: Headers = (JSON,) if head is None else (BINARY, (HEADER_LENGTH.encode(), str(head).encode()))
+        return Answer(200, content, headers, Inference(request.inputs, first, execution.seconds))

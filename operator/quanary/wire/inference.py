@@ -1,0 +1,116 @@
+"""Messages of the Open Inference Protocol v2 (REST), as bytes carry them. No tensors, no transport.
+
+Shapes are row-major lists of dimensions; -1 in metadata is a dimension that varies. Unknown fields are ignored, as the
+protocol asks, so that extensions of a client do no harm.
+"""
+
+from typing import Final
+
+import msgspec
+
+# With the binary extension a body is this many bytes of JSON, then the tensors, little-endian, in order.
+HEADER_LENGTH: Final = "inference-header-content-length"
+# On every answer: the first 10 hex digits of the model's digest.
+DIGEST_HEADER: Final = "quanary-digest"
+# On a twin's answer: how long the model itself ran.
+EXECUTION_HEADER: Final = "quanary-execution-seconds"
+
+MODEL_VERSION: Final = "1"
+PLATFORM: Final = "onnx_onnxv1"
+EXTENSIONS: Final = ("binary_tensor_data",)
+
+# Bytes of one element; BYTES elements are a little-endian uint32 length and as many bytes.
+ELEMENT_BYTES: Final = {
+    "BOOL": 1,
+    "INT8": 1,
+    "INT16": 2,
+    "INT32": 4,
+    "INT64": 8,
+    "UINT8": 1,
+    "UINT16": 2,
+    "UINT32": 4,
+    "UINT64": 8,
+    "FP16": 2,
+    "FP32": 4,
+    "FP64": 8,
+    "BYTES": 0,
+}
+
+Parameters = dict[str, str | int | float | bool]
+
+
+class InputTensor(msgspec.Struct, frozen=True):
+    """One input; `data` stays undecoded until its datatype is known. Empty data means binary."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: Parameters = {}
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class RequestedOutput(msgspec.Struct, frozen=True):
+    """One output that is wanted."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class InferenceRequest(msgspec.Struct, frozen=True):
+    """A request; without `outputs` all of them are wanted."""
+
+    inputs: list[InputTensor]
+    id: str | None = None
+    parameters: Parameters = {}
+    outputs: list[RequestedOutput] = []
+
+
+class OutputTensor(msgspec.Struct, frozen=True):
+    """One output of an answer, its data undecoded; empty data means binary."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: Parameters = {}
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class InferenceResponse(msgspec.Struct, frozen=True):
+    """An answer."""
+
+    model_name: str
+    outputs: list[OutputTensor]
+    model_version: str = ""
+    id: str | None = None
+
+
+class TensorMetadata(msgspec.Struct, frozen=True):
+    """What a model takes or gives under one name."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelMetadata(msgspec.Struct, frozen=True):
+    """GET /v2/models/NAME."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """GET /v2."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class ErrorMessage(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a 2xx."""
+
+    error: str

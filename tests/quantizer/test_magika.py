@@ -1,0 +1,130 @@
+"""The claims on a real model: magika's file-type classifier, judged on real files of this machine's Python."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
+from typing_extensions import override
+
+from quanary.quantizer import benefit
+from quanary.quantizer.__main__ import main
+from tests.quantizer.models import save_shards
+
+WHEEL = "magika-1.0.3-py3-none-manylinux_2_28_x86_64.whl"
+WHEEL_SHA256 = "3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529"
+FOLDER = "magika/models/standard_v3_3"
+
+KINDS = {".py": "python", ".pyc": "pythonbytecode", ".so": "elf", ".json": "json"}
+PACKED = {"gzip": gzip.compress, "bzip": bz2.compress, "xz": lzma.compress}  # of Python files
+PER_KIND = 18
+CALIBRATION = 30
+
+
+@pytest.fixture(scope="module")
+def magika() -> Path:
+    """The model's folder, out of its pinned wheel: downloaded once, kept in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quanary" / "tests"
+    if not (cache / FOLDER / "model.onnx").is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "magika.txt").write_text(f"magika==1.0.3 --hash=sha256:{WHEEL_SHA256}\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        subprocess.run([*pip, "--dest", str(cache), "--requirement", str(cache / "magika.txt")], check=True)
+        with zipfile.ZipFile(cache / WHEEL) as wheel:
+            for name in ("config.min.json", "model.onnx"):
+                wheel.extract(f"{FOLDER}/{name}", cache)
+    return cache / FOLDER
+
+
+def features(content: bytes) -> npt.NDArray[np.int32]:
+    """As the model's maker does it: 1,024 bytes from either end, blanks stripped, 256 where there is none."""
+    begin, end = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    row = np.full(2048, 256, np.int32)
+    row[: len(begin)] = np.frombuffer(begin, np.uint8)
+    row[2048 - len(end) :] = np.frombuffer(end, np.uint8)
+    return row
+
+
+def files() -> Iterator[tuple[bytes, str]]:
+    """Contents of files of installed packages and their kind, `PER_KIND` of each, spread over all there are."""
+    by_suffix: dict[str, list[Path]] = {suffix: [] for suffix in KINDS}
+    for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*")):
+        if path.suffix in by_suffix and path.stat().st_size > 200:
+            by_suffix[path.suffix].append(path)
+    for suffix, paths in by_suffix.items():
+        spread = paths[:: max(1, len(paths) // PER_KIND)][:PER_KIND]
+        yield from ((path.read_bytes(), KINDS[suffix]) for path in spread)
+        if suffix == ".py":
+            yield from ((pack(path.read_bytes()), kind) for path in spread for kind, pack in PACKED.items())
+
+
+@pytest.fixture(scope="module")
+def sets(magika: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Calibration and sealed data, disjoint, kinds mixed."""
+    labels = json.loads((magika / "config.min.json").read_text())["target_labels_space"]
+    rows = [(features(content), labels.index(kind)) for content, kind in files()]
+    order = np.random.default_rng(0).permutation(len(rows))
+    inputs = np.stack([rows[index][0] for index in order])
+    label = np.array([rows[index][1] for index in order])
+    folder = tmp_path_factory.mktemp("magika")
+    calibration = save_shards(folder / "calibration", {"bytes": inputs[:CALIBRATION]})
+    half = (len(rows) + CALIBRATION) // 2
+    parts = (slice(CALIBRATION, half), slice(half, None))
+    return calibration, save_shards(
+        folder / "sealed", *({"bytes": inputs[part], "label": label[part]} for part in parts)
+    )
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, folder: Path, samples: int) -> None:
+        self._rows = iter(np.load(folder / "shard-000.npz")["bytes"][:samples])
+
+    @override
+    def get_next(self) -> dict[str, Any] | None:
+        row = next(self._rows, None)
+        return None if row is None else {"bytes": row[None]}
+
+
+def quantize(magika: Path, sets: tuple[Path, Path], out: Path, *more: str) -> dict[str, Any]:
+    words = [str(magika / "model.onnx"), "--validation", str(sets[1]), "--metric", "accuracy", "--max-drop", "0.08"]
+    assert main([*words, "--out", str(out), "--min-speedup", "0.1", *more]) == 0
+    report: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return report
+
+
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benefit, "BLOCK_SECONDS", 0.05)
+
+
+def test_compute_nodes_with_channel_scales_keep_the_accuracy(
+    magika: Path, sets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    report = quantize(magika, sets, tmp_path / "out", "--calibration", str(sets[0]))
+    assert report["verdict"] == "Beneficial"
+    assert report["signoff"]["float"] > 0.8
+    assert report["signoff"]["dropUpperBound"] <= 0.08
+    assert report["artifact"]["sizeRatio"] < 0.3
+    assert len(report["graph"]["quantizedNodes"]) == 3
+
+
+def test_the_literal_defaults_of_the_library_ruin_the_model_and_are_refused(
+    magika: Path, sets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.onnx"
+    quantize_static(magika / "model.onnx", bad, Reader(sets[0], CALIBRATION))
+    report = quantize(magika, sets, tmp_path / "out", "--provided", str(bad))
+    assert report["verdict"] == "OverBudget"
+    assert report["signoff"]["drop"] > 0.2
