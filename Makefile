@@ -24,6 +24,8 @@ lock: $(STAMP)  ## resolve pyproject.toml into requirements/*.txt with hashes
 	for each in "operator:" "runtime:--extra runtime" "dev:--extra runtime --extra dev"; do \
 	  .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --python-version 3.11 $${each#*:} pyproject.toml -o requirements/$${each%%:*}.txt; done
+	echo hatchling | .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --python-version 3.11 - -o requirements/build.txt
 
 generate: $(STAMP)  ## CRD, the chart's copy and docs/reference.md from the pydantic models
 	$(BIN)/python -m quanary.api.crd

@@ -76,7 +76,9 @@ def test_an_object_given_in_part_gets_its_other_defaults(models: Any, good: dict
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[each.name for each in EXAMPLES])
 def test_every_example_is_accepted(models: Any, path: Path) -> None:
-    documents = [each for each in yaml.safe_load_all(path.read_text()) if each]
+    # A digest of data that is only made when the example runs is a placeholder until then.
+    text = re.sub(r"\$\{[^}]+\}", SHA, path.read_text())
+    documents = [each for each in yaml.safe_load_all(text) if each]
     for document in documents:
         if document["kind"] == names.KIND:
             document["metadata"]["namespace"] = "default"

@@ -12,6 +12,8 @@ import yaml
 from e2e.cluster import paths
 
 CHART: Final = Path(__file__).parents[2] / "charts/quanary"
+# Without a cluster helm assumes a version, which a helm built from its module says is 1.20.
+KUBERNETES: Final = "--kube-version=1.37.0"
 
 
 def helm(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -26,7 +28,7 @@ def helm(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def template(values: dict[str, Any] | None = None, namespace: str = "quanary-system") -> list[dict[str, Any]]:
     """Every object of the chart with these values over its own."""
     settings = [f"--set-json={key}={json.dumps(value)}" for key, value in (values or {}).items()]
-    rendered = helm("template", "quanary", CHART, f"--namespace={namespace}", *settings)
+    rendered = helm("template", "quanary", CHART, f"--namespace={namespace}", KUBERNETES, *settings)
     assert rendered.returncode == 0, rendered.stderr
     return [each for each in yaml.safe_load_all(rendered.stdout) if each]
 

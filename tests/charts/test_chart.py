@@ -8,7 +8,7 @@ import yaml
 from quanary.api.crd import custom_resource_definition
 from quanary.controller.cluster import EVENT, WATCHED
 from quanary.controller.settings import Settings
-from tests.charts.rendering import CHART, helm, one, template
+from tests.charts.rendering import CHART, KUBERNETES, helm, one, template
 
 
 def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
@@ -175,7 +175,7 @@ def test_metrics_are_found_by_annotation_service_and_monitor() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name(setting: str, said: str) -> None:
-    rendered = helm("template", "quanary", CHART, f"--set-json={setting}")
+    rendered = helm("template", "quanary", CHART, KUBERNETES, f"--set-json={setting}")
     assert rendered.returncode != 0
     assert said in rendered.stderr
     assert "values don't meet the specifications of the schema" in rendered.stderr

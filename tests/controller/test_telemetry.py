@@ -116,7 +116,7 @@ def fake() -> Iterator[FakePrometheus]:
                 self.close_connection = True
 
         @override
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             """Quiet."""
 
     stopped = threading.Event()
@@ -215,11 +215,11 @@ async def test_two_scrape_jobs_count_a_pod_once(fake: FakePrometheus, telemetry:
     fake.store(pods(GOOD))
     alone = Telemetry(client, SETTINGS)
     alone.track(SUBJECT, moment(0))
-    await run(alone, 60)
+    await run(alone, 60, every=4)
     # Sees the same counters slightly later, and less often.
     fake.store([each._replace(at=each.at + 0.37) for each in pods(GOOD)][::2], job="another")
     telemetry.track(SUBJECT, moment(0))
-    await run(telemetry, 60)
+    await run(telemetry, 60, every=4)
     assert samples(reading(telemetry)) == samples(reading(alone))
 
 
@@ -237,7 +237,7 @@ async def test_series_of_others_are_no_evidence(
     for i, key in enumerate((ModelKey("elsewhere", "x"), ModelKey("y", "another"))):
         telemetry.track(replace(SUBJECT, key=key, uid=f"uid-{i}"), moment(0))
     telemetry.track(SUBJECT, moment(0))
-    await run(telemetry, 60)
+    await run(telemetry, 60, every=4)
     assert all(each.bad == 0 for each in reading(telemetry).gates)
     assert samples(reading(telemetry))["errors"] > 0
 
@@ -245,7 +245,7 @@ async def test_series_of_others_are_no_evidence(
 async def test_comparisons_with_a_third_model_are_no_evidence(fake: FakePrometheus, telemetry: Telemetry) -> None:
     fake.store(history("float-0", "float", 60, lambda _: replace(GOOD, mismatched=1.0), seed=3), int8=OTHER)
     telemetry.track(SUBJECT, moment(0))
-    await run(telemetry, 60)
+    await run(telemetry, 60, every=4)
     assert samples(reading(telemetry))["mismatch"] == 0
 
 
@@ -254,13 +254,13 @@ async def test_a_restart_goes_on_from_the_checkpoint(
 ) -> None:
     fake.store(pods(replace(GOOD, mismatched=0.02, errors=0.0005), 200))
     telemetry.track(replace(SUBJECT, step=1, since=moment(10)), moment(0))
-    await run(telemetry, 100)
+    await run(telemetry, 100, every=2)
     checkpoint = reading(telemetry).checkpoint
-    await run(telemetry, 200, start=101)
+    await run(telemetry, 200, start=102, every=2)
     restarted = Telemetry(client, SETTINGS)
     restarted.track(replace(SUBJECT, step=1, since=moment(10), checkpoint=checkpoint), moment(150))
     assert restarted.reading(KEY) is None
-    await run(restarted, 200, start=150)
+    await run(restarted, 200, start=150, every=2)
     assert reading(restarted) == reading(telemetry)
     assert samples(reading(restarted))["errors"] > 3000
 

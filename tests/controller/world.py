@@ -6,6 +6,8 @@ Every write is checked as it happens: what must hold, holds at each of them and 
 from datetime import datetime, timedelta
 from typing import Any
 
+from typing_extensions import override
+
 from quanary.api import names
 from quanary.api.v1alpha1 import QuantizedModelStatus, Verdict
 from quanary.controller.cache import Body, Cache
@@ -54,6 +56,7 @@ class CheckedCluster(FakeCluster):
     crash_at = -1
     crash_after_the_write = False
 
+    @override
     async def apply(self, manifest: Body, *, urgent: bool = False) -> Body:
         if manifest["kind"] == "HTTPRoute":
             self._check_route(manifest)
@@ -62,6 +65,7 @@ class CheckedCluster(FakeCluster):
         self._crash(before=False)
         return answer
 
+    @override
     async def apply_status(self, manifest: Body) -> Body:
         self._check_status(manifest["status"])
         self._crash(before=True)
@@ -69,6 +73,7 @@ class CheckedCluster(FakeCluster):
         self._crash(before=False)
         return answer
 
+    @override
     async def delete(self, body: Body) -> None:
         assert body["metadata"]["name"] not in self._carrying(), "removed while a weight points to it"
         self._crash(before=True)
@@ -150,14 +155,8 @@ class Stage:
             self.nodes_and_gateway()
             cache = Cache()
             await list_everything(self.cluster, cache, self.settings)
-            world = World(
-                self.cluster,
-                cache,
-                self.traffic,
-                self.settings,
-                lambda: self.now,
-                self.metrics,  # type: ignore[arg-type]
-            )
+            traffic: Any = self.traffic
+            world = World(self.cluster, cache, traffic, self.settings, lambda: self.now, self.metrics)
             try:
                 await reconcile(world, KEY)
             except (CrashError, ClusterError):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,14 @@ WHEEL = "magika-1.0.3-py3-none-manylinux_2_28_x86_64.whl"
 WHEEL_SHA256 = "3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529"
 FOLDER = "magika/models/standard_v3_3"
 
-KINDS = {".py": "python", ".pyc": "pythonbytecode", ".so": "elf", ".json": "json"}
-PACKED = {"gzip": gzip.compress, "bzip": bz2.compress, "xz": lzma.compress}  # of Python files
-PER_KIND = 18
-CALIBRATION = 30
+KINDS = {".py": "python", ".pyc": "pythonbytecode", ".so": "elf", ".json": "json", ".txt": "txt"}
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip": bz2.compress,
+    "xz": lzma.compress,
+}  # of Python files
+PER_KIND = 15
+CALIBRATION = 24
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def files() -> Iterator[tuple[bytes, str]]:
     """Contents of files of installed packages and their kind, `PER_KIND` of each, spread over all there are."""
     by_suffix: dict[str, list[Path]] = {suffix: [] for suffix in KINDS}
     for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*")):
-        if path.suffix in by_suffix and path.stat().st_size > 200:
+        if path.suffix in by_suffix and path.stat().st_size > 0:
             by_suffix[path.suffix].append(path)
     for suffix, paths in by_suffix.items():
         spread = paths[:: max(1, len(paths) // PER_KIND)][:PER_KIND]
@@ -114,7 +118,7 @@ def test_compute_nodes_with_channel_scales_keep_the_accuracy(
 ) -> None:
     report = quantize(magika, sets, tmp_path / "out", "--calibration", str(sets[0]))
     assert report["verdict"] == "Beneficial"
-    assert report["signoff"]["float"] > 0.8
+    assert report["signoff"]["float"] > 0.7
     assert report["signoff"]["dropUpperBound"] <= 0.08
     assert report["artifact"]["sizeRatio"] < 0.3
     assert len(report["graph"]["quantizedNodes"]) == 3
@@ -127,4 +131,4 @@ def test_the_literal_defaults_of_the_library_ruin_the_model_and_are_refused(
     quantize_static(magika / "model.onnx", bad, Reader(sets[0], CALIBRATION))
     report = quantize(magika, sets, tmp_path / "out", "--provided", str(bad))
     assert report["verdict"] == "OverBudget"
-    assert report["signoff"]["drop"] > 0.2
+    assert report["signoff"]["drop"] > 0.5

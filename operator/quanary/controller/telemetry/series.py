@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,16 +45,13 @@ class Pair:
     int8_digest: str
     # The scrape job read for each pod: two that see one pod differ in time, and their mix would look like resets.
     sources: dict[str, Source] = field(default_factory=dict)
+    # Up to when each pod's samples are known; older ones are not read again.
+    known: Mapping[str, float] = field(default_factory=dict)
 
-    def variant_of(self, digest: str) -> Variant | None:
-        """By the first 10 hex digits; None for a third party."""
-        if digest == short(self.float_digest):
-            return "float"
-        return "int8" if digest == short(self.int8_digest) else None
-
-    def is_its_twin(self, variant: Variant, twin: str) -> bool:
-        """Whether a comparison of that variant's pod was with the other one of the pair."""
-        return twin == short(self.int8_digest if variant == "float" else self.float_digest)
+    def __post_init__(self) -> None:
+        one, other = short(self.float_digest), short(self.int8_digest)
+        # By the first 10 hex digits of a pod's digest: its variant, and whose comparisons are evidence.
+        self.sides: Mapping[str, tuple[Variant, str]] = {one: ("float", other), other: ("int8", one)}
 
 
 def batches(keys: Iterable[ModelKey]) -> Iterator[list[ModelKey]]:
@@ -105,18 +102,23 @@ def scrapes_of(series: Iterable[Mapping[str, Any]], pairs: Mapping[ModelKey, Pai
         ValueError, TypeError, KeyError: the answer has not the shape that Prometheus gives it.
     """
     found: dict[tuple[ModelKey, str], dict[Source, _Samples]] = {}
+    by_name = {(key.namespace, key.name): pair for key, pair in pairs.items()}
     for each in series:
         labels = each["metric"]
-        pair = pairs.get(ModelKey(labels.get(NAMESPACE, ""), labels.get(MODEL, "")))
-        variant = pair.variant_of(labels.get(DIGEST, "")) if pair else None
-        name, pod = labels["__name__"], labels.get(POD, "")
-        if pair is None or variant is None or not pod:
+        pair = by_name.get((labels.get(NAMESPACE), labels.get(MODEL)))
+        side = pair.sides.get(labels.get(DIGEST)) if pair else None
+        name, pod = labels["__name__"], labels.get(POD)
+        if pair is None or side is None or not pod:
             continue
-        if name in _OF_A_TWIN and not pair.is_its_twin(variant, labels.get(TWIN_LABEL, "")):
+        variant, twin = side
+        if name in _OF_A_TWIN and labels.get(TWIN_LABEL) != twin:
             continue
         source = tuple(sorted(item for item in labels.items() if item[0] not in _IDENTITY))
-        samples = found.setdefault((pair.key, pod), {}).setdefault(source, _Samples(variant))
-        samples.take(name, each["values"])
+        by_source = found.setdefault((pair.key, pod), {})
+        samples = by_source.get(source)
+        if samples is None:
+            samples = by_source[source] = _Samples(variant)
+        samples.take(name, each["values"], pair.known.get(pod, 0.0))
     scrapes: dict[ModelKey, list[Scrape]] = {}
     for (key, pod), by_source in found.items():
         source = _preferred(by_source, pairs[key].sources.get(pod))
@@ -127,8 +129,10 @@ def scrapes_of(series: Iterable[Mapping[str, Any]], pairs: Mapping[ModelKey, Pai
 
 def _preferred(by_source: Mapping[Source, "_Samples"], known: Source | None) -> Source:
     """The one with the most samples; the known one as long as it is still about as good."""
-    best = max(sorted(by_source), key=lambda source: len(by_source[source].by_time))
-    if known is not None and known in by_source and 2 * len(by_source[known].by_time) >= len(by_source[best].by_time):
+    if len(by_source) == 1:
+        return next(iter(by_source))
+    best = max(sorted(by_source), key=lambda source: by_source[source].count)
+    if known is not None and known in by_source and 2 * by_source[known].count >= by_source[best].count:
         return known
     return best
 
@@ -138,17 +142,21 @@ class _Samples:
 
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
+        self.count = 0  # the known ones too
         self.by_time: dict[float, dict[str, int]] = {}
 
-    def take(self, name: str, values: Iterable[tuple[float, str]]) -> None:
-        for at, text in values:
+    def take(self, name: str, values: Sequence[tuple[float, str]], known: float) -> None:
+        self.count = max(self.count, len(values))
+        for at, text in reversed(values):
+            if at <= known:
+                return
             value = float(text)
-            if value >= 0 and math.isfinite(value):
-                self.by_time.setdefault(float(at), {})[name] = int(value)
+            if 0 <= value < math.inf:
+                self.by_time.setdefault(at, {})[name] = int(value)
 
     def scrapes(self, pod: str) -> Iterator[Scrape]:
         for at, counters in self.by_time.items():
-            yield Scrape(at, pod, self.variant, counters)
+            yield Scrape(float(at), pod, self.variant, counters)
 
 
 def p99_of(series: Iterable[Mapping[str, Any]]) -> dict[tuple[ModelKey, str], float]:

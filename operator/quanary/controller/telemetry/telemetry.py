@@ -169,7 +169,7 @@ class Telemetry:
         scrapes: dict[ModelKey, list[Scrape]] = {}
         for keys in (*batches(short_ones), *batches(long_ones)):
             query = counters_query(keys, math.ceil(max(wanted[key] for key in keys)))
-            pairs = {key: due[key].series for key in keys}
+            pairs = {key: _up_to_date(due[key]) for key in keys}
             found = await asyncio.to_thread(self._scrapes, query, at, pairs)
             scrapes.update({key: found.get(key, []) for key in keys})
         return scrapes
@@ -235,6 +235,11 @@ def _is_due(tracked: _Tracked, at: float) -> bool:
     # Each model has its own second of the minute, so that thousands of them never come at once.
     phase = zlib.crc32(tracked.subject.uid.encode()) % int(PROMOTED_SECONDS)
     return (at + phase) // PROMOTED_SECONDS > (tracked.read_at + phase) // PROMOTED_SECONDS
+
+
+def _up_to_date(tracked: _Tracked) -> Pair:
+    tracked.series.known = {name: pod.at for name, pod in tracked.proof.bins.pods.items()}
+    return tracked.series
 
 
 def _look_back(proof: Proof, at: float) -> float:
