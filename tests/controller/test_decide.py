@@ -310,9 +310,7 @@ def the_world_obeys(at: Observation, decision: Any) -> Observation:
 
 def test_retry_forgets_only_the_digest_it_names() -> None:
     both = (*condemned(), *condemned(OTHER))
-    decision = decide(
-        seen(memory=status(candidate=artifact(), condemned=both), spec=spec(rollout={"retry": INT8}))
-    )
+    decision = decide(seen(memory=status(candidate=artifact(), condemned=both), spec=spec(rollout={"retry": INT8})))
     assert [each.digest for each in decision.memory.condemned] == [OTHER]
 
 

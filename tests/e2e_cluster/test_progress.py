@@ -43,3 +43,8 @@ def test_failure_shows_the_last_lines_of_its_log_only(tmp_path: Path) -> None:
 def test_failure_of_a_command_without_a_log_holds_its_error_output() -> None:
     with pytest.raises(CommandError, match="no route"):
         output(["sh", "-c", "echo no route >&2; exit 1"])
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(CommandError, match="`no-such-program` is not installed"):
+        output(["no-such-program", "--now"])

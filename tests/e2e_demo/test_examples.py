@@ -1,4 +1,4 @@
-"""Every example is a resource that the models accept, and what the demo applies differs in registry and digests alone."""
+"""Every example is a resource that the models accept; what the demo applies differs in registry and digests alone."""
 
 import pytest
 

@@ -1,0 +1,1 @@
+"""What needs a whole cluster: the cluster itself and the scenarios that run on it."""

