@@ -64,4 +64,4 @@ def _word(value: bool) -> Literal["True", "False"]:
 
 
 def _since(before: Condition | None, state: str, now: datetime) -> datetime:
-    return before.last_transition_time if before and before.status == state else now
+    return before.last_transition_time if before and before.status == state else now.replace(microsecond=0)

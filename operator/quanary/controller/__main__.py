@@ -180,6 +180,8 @@ async def watch(cache: Cache, queue: Queue, settings: Settings, stop: asyncio.Ev
     await kopf.operator(
         registry=handlers.make_registry(cache, queue, settings),
         settings=handlers.make_settings(),
+        # Never used, but asked of the user database otherwise, which does not know a pod's user.
+        identity=names.MANAGED_BY,
         standalone=True,
         clusterwide=not settings.namespace,
         namespaces=(settings.namespace,) if settings.namespace else (),

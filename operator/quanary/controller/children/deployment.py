@@ -20,6 +20,8 @@ from quanary.wire.launch import (
 MODELS_LIMIT: Final = "4Gi"
 EPHEMERAL_LIMIT: Final = "5Gi"  # above what both volumes may hold, with room for logs
 MODELS_MOUNT: Final = {"name": "models", "mountPath": MODEL_DIRECTORY}
+# For the histograms that people look at; the gates have a scrape job of their own.
+SCRAPED: Final = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
 TMP_MOUNT: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
 
 
@@ -35,7 +37,10 @@ def deployment_manifest(model: Model, running: Running) -> Manifest:
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": labels},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": {**labels, **MANAGED}}, "spec": _pod(model, running)},
+            "template": {
+                "metadata": {"labels": {**labels, **MANAGED}, "annotations": SCRAPED},
+                "spec": _pod(model, running),
+            },
         },
     }
 
