@@ -52,7 +52,10 @@ def artifact(digest: str = INT8, **changes: Any) -> Artifact:
 
 def evidence(**changes: Any) -> Evidence:
     """Proven, quiet, plenty of comparisons."""
-    gates = (GateReading("mismatch", 100_000, 10, 0.02, 0.0, 1.0), GateReading("errors", 1000, 500, 0.001, 1.0, 0.0))
+    gates = (
+        GateReading("mismatch", 100_000, 10, 0.02, 0.0, 1.0),
+        GateReading("errors", 1000, 500, 0.001, 1.0, 0.0, 80, 40),
+    )
     calm = Evidence(gates, proven=True, safe_now=True, fresh_safe=True, compared_distinct=1_000_000)
     return replace(calm, **changes)
 

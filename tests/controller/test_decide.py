@@ -100,7 +100,7 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         {"memory": canary(50), "evidence": evidence(proven=False)}, Stage.SHADOWING, "no longer", {FLOAT: 1000}),
     "a gate over its budget rolls back": (
         {"memory": canary(50), "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK,
-        "errors: 500 of 1000 bad (50.0%), budget 0.1%", {FLOAT: 1000}),
+        "errors: 40 of 80 bad in the last minute, 500 of 1000 in all, budget 0.1%", {FLOAT: 1000}),
     "a gate over its budget in shadow condemns too": (
         {"memory": status(candidate=artifact()), "evidence": evidence(condemned_by="mismatch")}, Stage.ROLLED_BACK,
         "mismatch", {FLOAT: 1000}),

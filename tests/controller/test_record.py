@@ -65,6 +65,11 @@ def test_a_status_says_what_users_get() -> None:
     }
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0123, "12.3ms"), (0.9996, "1s"), (3.84, "3.84s"), (None, "")])
+def test_p99_is_shown_as_people_say_it(seconds: float | None, shown: str) -> None:
+    assert written(seen(memory=canary(50), evidence=evidence(p99_seconds=seconds))).p99 == shown
+
+
 async def test_the_first_status_speaks_of_the_generation_and_is_reconciling() -> None:
     cluster, at = Recorder(), seen(memory=QuantizedModelStatus(), backends={}, route=None, evidence=None, generation=7)
     await record(world(cluster), at, decide(at))

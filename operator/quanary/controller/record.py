@@ -63,7 +63,7 @@ def status_of(seen: Observation, decision: Decision) -> QuantizedModelStatus:
         serving=_serving(seen),
         weight=_weight(seen),
         mismatch=_mismatch(evidence),
-        p99=f"{evidence.p99_seconds * 1000:.3g}ms" if evidence and evidence.p99_seconds is not None else "",
+        p99=_p99(evidence),
         verdict=_verdict(memory.candidate or memory.stable),
         weights=tuple(_weights(seen, decision)),
         source=memory.source,
@@ -149,6 +149,13 @@ def _weights(seen: Observation, decision: Decision) -> list[Weight]:
 def _mismatch(evidence: Evidence | None) -> str:
     gate = next((each for each in evidence.gates if each.name == "mismatch"), None) if evidence else None
     return f"{gate.bad / gate.samples:.2%}" if gate and gate.samples else ""
+
+
+def _p99(evidence: Evidence | None) -> str:
+    seconds = evidence.p99_seconds if evidence else None
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.3g}ms" if seconds < 0.9995 else f"{seconds:.3g}s"
 
 
 def _gates(evidence: Evidence) -> list[GateStatus]:

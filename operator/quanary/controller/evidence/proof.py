@@ -218,6 +218,7 @@ class Proof:
         watches = [each for each in self.watches.values() if each.gate.reading == name]
         first, safeties = watches[0], [each.safety for each in watches if each.safety]
         best = min((each.best for each in safeties), default=1.0)
+        recent_bad, recent_samples = first.recent_counts()
         return GateReading(
             name,
             first.samples,
@@ -225,6 +226,8 @@ class Proof:
             first.gate.budget,
             rollback_evidence=_progress(contribution, 1 / self.policy.alpha),
             safety_evidence=_progress(best, 1 / self.policy.beta),
+            recent_samples=recent_samples,
+            recent_bad=recent_bad,
         )
 
 

@@ -1,6 +1,6 @@
 """What decisions read: the contract between the kernel and the rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,9 @@ class GateReading:
     budget: float
     rollback_evidence: float  # ln(w * M) / ln(1/alpha), clipped to 0..1; w is the gate's weight in the sum
     safety_evidence: float  # ln(best D) / ln(1/beta), clipped to 0..1; 0 for a gate that need not be proven
+    # Of the last minute, for people; lost in a restart.
+    recent_samples: int = field(default=0, compare=False)
+    recent_bad: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One gate of one pair: counts are gathered over its period, then bet on."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,8 @@ from quanary.controller.evidence.schedule import Schedule
 
 # In multiples of 1/beta. A proof without a ceiling would take hours of a bad present to forget a good past.
 SAFETY_CEILING: Final = 100.0
+# What people are told of: totals since the beginning would hide what happens now. Not part of the evidence.
+RECENT_SECONDS: Final = 60.0
 
 
 def _sum(tally: Tally, keys: Iterable[Key]) -> int:
@@ -31,6 +34,7 @@ class Watch:
     is_excused: bool = False  # the newest period was not bet on: float was over the budget too
     breach: Breach = field(default_factory=Breach)
     safety: Safety | None = None
+    recent: deque[tuple[float, int, int]] = field(default_factory=deque, compare=False)  # end, bad, all
 
     def add(self, index: int, tally: Tally) -> None:
         """Gather a closed bin. The period before it must be settled."""
@@ -47,6 +51,9 @@ class Watch:
         self.pending, self.until = [0, 0, 0, 0], 0
         self.samples += n
         self.bad += k
+        self.recent.append((end, k, n))
+        while self.recent[0][0] <= end - RECENT_SECONDS:
+            self.recent.popleft()
         self.is_excused = bool(float_all) and float_bad > self.gate.budget * float_all
         mass = schedule.released(self.begun, end)
         if self.paid_until:
@@ -61,6 +68,10 @@ class Watch:
             # The tick in which the weight changed mixes both: what is fresh begins after it.
             if is_changed and changed_at > end - self.gate.period_seconds:
                 self.safety.begin_fresh(changed_at)
+
+    def recent_counts(self) -> tuple[int, int]:
+        """Bad ones of all in the last minute."""
+        return sum(bad for _, bad, _ in self.recent), sum(samples for _, _, samples in self.recent)
 
     def contribution(self) -> float:
         """Its part of the sum that condemns."""

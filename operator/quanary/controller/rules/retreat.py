@@ -107,12 +107,13 @@ def _rollback_reason(scene: Scene, subject: Artifact) -> str:
 
 
 def _gate_sentence(scene: Scene, name: str) -> str:
+    """The gate, its last minute, and all that it has seen."""
     evidence = scene.seen.evidence
-    for gate in evidence.gates if evidence else ():
-        if gate.name == name and gate.samples:
-            share = gate.bad / gate.samples
-            return f"{name}: {gate.bad} of {gate.samples} bad ({share:.1%}), budget {gate.budget:.1%}"
-    return name
+    gate = next((each for each in evidence.gates if each.name == name and each.samples), None) if evidence else None
+    if gate is None:
+        return name
+    recent = f"{gate.recent_bad} of {gate.recent_samples} bad in the last minute, " if gate.recent_samples else ""
+    return f"{name}: {recent}{gate.bad} of {gate.samples} in all, budget {gate.budget:.1%}"
 
 
 def _condemn(scene: Scene, subject: Artifact, reason: str) -> Decision:
