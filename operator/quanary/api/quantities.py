@@ -27,13 +27,15 @@ def parse_duration(value: Any) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
-    """The shortest usual spelling: `90s`, `60ms`, `24h`."""
+    """The shortest usual spelling: `90s`, `60ms`, `24h`; exact to the microsecond."""
     seconds = value.total_seconds()
-    if seconds and seconds < 1:
-        return f"{seconds * 1000:g}ms"
     if seconds and seconds % 3600 == 0:
-        return f"{seconds / 3600:g}h"
-    return f"{seconds:g}s"
+        return f"{seconds / 3600:.0f}h"
+    return f"{_decimal(seconds * 1000)}ms" if 0 < seconds < 1 else f"{_decimal(seconds)}s"
+
+
+def _decimal(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 Duration = Annotated[

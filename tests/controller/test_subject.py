@@ -1,0 +1,50 @@
+"""Which evidence a decision asks for."""
+
+from quanary.controller.decide import decide
+from quanary.controller.subject import subject_of
+from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, seen, spec, status
+
+
+def test_nobody_is_compared_before_there_is_an_artifact() -> None:
+    at = seen()
+    assert subject_of(at, decide(at)) is None
+
+
+def test_a_canary_is_compared_with_float_at_its_step() -> None:
+    at = seen(memory=canary(5))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert (subject.float_digest, subject.int8_digest, subject.step) == (FLOAT, INT8, 50)
+    assert subject.in_progress
+    assert subject.since == at.now
+    assert subject.compared_wanted == 1_000_000 + 1000
+
+
+def test_a_promoted_artifact_is_watched_at_leisure() -> None:
+    at = seen(memory=status(stable=artifact()))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert not subject.in_progress
+
+
+def test_a_condemned_artifact_is_watched_no_more_unless_one_is_stable_beside_it() -> None:
+    alone = seen(memory=status(candidate=artifact(), condemned=condemned()))
+    assert subject_of(alone, decide(alone)) is None
+    beside = seen(memory=status(candidate=artifact(), stable=artifact(OTHER), condemned=condemned()))
+    subject = subject_of(beside, decide(beside))
+    assert subject
+    assert subject.int8_digest == OTHER
+
+
+def test_every_artifact_that_was_tried_makes_the_next_proof_harder() -> None:
+    at = seen(memory=status(candidate=artifact(), condemned=condemned(OTHER)))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert subject.attempt == 2
+
+
+def test_a_retried_artifact_begins_its_evidence_anew() -> None:
+    retried = seen(memory=status(candidate=artifact(), condemned=condemned()), spec=spec(rollout={"retry": INT8}))
+    subject = subject_of(retried, decide(retried))
+    assert subject
+    assert subject.retried
