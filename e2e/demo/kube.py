@@ -64,7 +64,8 @@ def int8_pods(namespace: str, name: str) -> list[str]:
 def events(namespace: str, name: str) -> str:
     """What the operator said about a model, oldest first."""
     template = r'{range .items[*]}{.eventTime}{"\t"}{.type}{"\t"}{.reason}{"\t"}{.note}{"\n"}{end}'
-    what = ("events.v1.events.k8s.io", f"--field-selector=regarding.name={name},regarding.kind={names.KIND}")
+    uid = model(namespace, name)["metadata"]["uid"]  # not those of an earlier one of the same name
+    what = ("events.v1.events.k8s.io", f"--field-selector=regarding.uid={uid}")
     return kubectl("get", *what, f"--namespace={namespace}", "--sort-by=.eventTime", f"--output=jsonpath={template}")
 
 

@@ -14,6 +14,7 @@ import aiohttp
 
 from e2e.demo.messages import request, top1
 from e2e.demo.shards import Arrays
+from e2e.demo.speech import ANSWER
 from quanary.wire.inference import DIGEST_HEADER, HEADER_LENGTH
 
 INJECTED: Final = b"injected"  # in the text of every error that the fault switch makes
@@ -29,6 +30,7 @@ class Question:
     number: int
     body: bytes
     headers: Mapping[str, str]
+    right: int = NO_CLASS  # float's answer, if it is known beforehand
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Answer:
     top1: int = NO_CLASS  # the answered class
     is_injected: bool = False
     error: str = ""
+    right: int = NO_CLASS  # float's answer, if it was known beforehand
 
     @property
     def has_failed(self) -> bool:
@@ -83,13 +86,17 @@ def tally(answers: Sequence[Answer]) -> Tally:
 
 
 def wrong(answers: Sequence[Answer], float_digest: str) -> list[Answer]:
-    """Answers of another class than float gave, before or after, to the same question; unknown questions are left out.
+    """Answers of another class than float's; those to questions whose right answer nobody knows are left out.
 
-    `float_digest` is the short one. A model and its float twin see the same questions, so float's answers are learnt
-    from the traffic itself.
+    `float_digest` is the short one. What is not known beforehand is learnt from the traffic: float may have answered
+    the same question before or after.
     """
-    right = {each.question: each.top1 for each in answers if each.digest == float_digest and each.top1 != NO_CLASS}
-    return [each for each in answers if each.top1 not in (NO_CLASS, right.get(each.question, each.top1))]
+    learnt = {each.question: each.top1 for each in answers if each.digest == float_digest and each.top1 != NO_CLASS}
+    return [each for each in answers if each.top1 not in (NO_CLASS, _right(each, learnt))]
+
+
+def _right(answer: Answer, learnt: Mapping[int, int]) -> int:
+    return answer.right if answer.right != NO_CLASS else learnt.get(answer.question, answer.top1)
 
 
 def timetable(start: float, rate: float, limit: int) -> Iterator[float]:
@@ -197,7 +204,7 @@ class Load:
 
     async def _ask(self, session: aiohttp.ClientSession, model: str, question: Question, due: float) -> None:
         url = f"http://{self._address}/v2/models/{model}/infer"
-        nothing = Answer(model, due, due, NO_ANSWER, question.number)
+        nothing = Answer(model, due, due, NO_ANSWER, question.number, right=question.right)
         try:
             async with session.post(url, data=question.body, headers=question.headers) as response:
                 body = await response.read()
@@ -208,10 +215,18 @@ class Load:
         self._under_way[model] -= 1
 
 
-def questions(inputs: Arrays) -> list[Question]:
-    """A question for each row of a model's inputs; the first axis is the questions'."""
-    rows = len(next(iter(inputs.values())))
-    return [Question(row, *request({name: array[row] for name, array in inputs.items()})) for row in range(rows)]
+def questions(rows: Arrays) -> list[Question]:
+    """A question for each row of a model's inputs; float's answers, if known, lie in an array `answer` beside them."""
+    inputs = {name: array for name, array in rows.items() if name != ANSWER}
+    right = rows.get(ANSWER)
+    return [
+        Question(
+            number,
+            *request({name: array[number] for name, array in inputs.items()}),
+            right=NO_CLASS if right is None else int(right[number]),
+        )
+        for number in range(len(next(iter(inputs.values()))))
+    ]
 
 
 def read_answer(nothing: Answer, status: int, headers: Mapping[str, str], body: bytes) -> Answer:

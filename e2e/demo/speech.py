@@ -32,6 +32,8 @@ CALIBRATION_SAMPLES: Final = 200
 VALIDATION_SAMPLES: Final = 1500
 LIVE_SAMPLES: Final = 4000
 
+ANSWER: Final = "answer"  # an array beside the inputs: 1 where float says speech
+
 Signal = NDArray[np.float32]
 
 
@@ -96,7 +98,7 @@ def make_sets(model: bytes, clips: Sequence[Signal]) -> Sets:
 
 
 def _samples(model: bytes, clips: Sequence[Signal]) -> Arrays:
-    """Arrays input [n, 1, 576], h and c [n, 1, 1, 128], well mixed."""
+    """Arrays input [n, 1, 576], h and c [n, 1, 1, 128], well mixed, and float's own answer [n]."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415  slow to import, and seldom needed
 
@@ -105,11 +107,12 @@ def _samples(model: bytes, clips: Sequence[Signal]) -> Arrays:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rows = [row for clip in clips for row in _stream(session, clip)]
     rows.sort(key=lambda row: hashlib.sha256(row[0].tobytes()).digest())
-    return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(("input", "h", "c"))}
+    return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(("input", "h", "c", ANSWER))}
 
 
-def _stream(session: Any, clip: Signal) -> Iterator[tuple[Signal, Signal, Signal]]:
+def _stream(session: Any, clip: Signal) -> Iterator[tuple[Signal, Signal, Signal, NDArray[np.int64]]]:
     h = c = np.zeros(STATE, np.float32)
     for frame in frames(clip):
-        yield frame, h, c
-        _, h, c = session.run(None, {"input": frame, "h": h, "c": c})
+        probability, next_h, next_c = session.run(None, {"input": frame, "h": h, "c": c})
+        yield frame, h, c, np.array(probability[0] > 0.5, np.int64)
+        h, c = next_h, next_c

@@ -2,8 +2,10 @@
 
 import json
 import threading
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Final
 
 from typing_extensions import override
@@ -22,6 +24,29 @@ def start(switch: Switch, host: str, port: int = PORT) -> ThreadingHTTPServer:
     return server
 
 
+def read_body(headers: Message, stream: BufferedIOBase) -> bytes:
+    """A small body, whole or in chunks: the API server's proxy sends chunks.
+
+    Raises:
+        ValueError: it is longer than `LIMIT_BYTES`, or a length is no number.
+    """
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        return stream.read(_checked(int(headers.get("content-length", "0"))))
+    body = b""
+    while size := _checked(int(stream.readline(LIMIT_BYTES).split(b";")[0], 16)):
+        body += stream.read(size)
+        stream.readline(LIMIT_BYTES)
+        _checked(len(body))
+    stream.readline(LIMIT_BYTES)
+    return body
+
+
+def _checked(length: int) -> int:
+    if not 0 <= length <= LIMIT_BYTES:
+        raise ValueError(f"a body of {length} bytes; allowed: {LIMIT_BYTES}")
+    return length
+
+
 def handler_for(switch: Switch) -> type[BaseHTTPRequestHandler]:
     """A request handler bound to one switch."""
 
@@ -36,10 +61,7 @@ def handler_for(switch: Switch) -> type[BaseHTTPRequestHandler]:
                 self._answer(HTTPStatus.NOT_FOUND)
                 return
             try:
-                length = int(self.headers.get("content-length", "0"))
-                if not 0 <= length <= LIMIT_BYTES:
-                    raise ValueError(f"content-length: found {length}; allowed: 0 to {LIMIT_BYTES}")  # noqa: TRY301
-                switch.turn(read_fault(self.rfile.read(length)))
+                switch.turn(read_fault(read_body(self.headers, self.rfile)))
             except ValueError as error:
                 self.close_connection = True
                 self._answer(HTTPStatus.BAD_REQUEST, str(error))

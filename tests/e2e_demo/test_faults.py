@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_misuse_is_refused_with_a_reason(body: bytes, word: str) -> None:
         read_fault(body)
 
 
-def ask(address: str, body: bytes | None = None, path: str = "/fault") -> tuple[int, Any]:
+def ask(address: str, body: bytes | Iterator[bytes] | None = None, path: str = "/fault") -> tuple[int, Any]:
     asked = urllib.request.Request(f"http://{address}{path}", data=body, method="PUT" if body else "GET")
     try:
         with urllib.request.urlopen(asked, timeout=10) as response:
@@ -104,7 +105,9 @@ def test_port_sets_and_tells_the_fault() -> None:
         status, found = ask(address, b'{"kind": "errors", "share": 0.5}')
         assert (status, found["kind"], found["share"], found["firstAt"]) == (200, "errors", 0.5, None)
         assert switch.fault == Fault("errors", 0.5)
+        assert ask(address, iter([b'{"kind": "slow",', b' "delaySeconds": 1}']))[1]["kind"] == "slow"
         assert ask(address, b'{"kind": "no"}')[0] == 400
+        assert ask(address, b'{"kind": "none"}' + b" " * 5000)[0] == 400
         assert ask(address, path="/else")[0] == 404
     finally:
         server.shutdown()

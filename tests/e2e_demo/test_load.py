@@ -91,6 +91,14 @@ def test_wrong_is_what_float_answers_otherwise_before_or_after() -> None:
     assert wrong([*found, answer(1, -1, INT8, 500)], FLOAT) == [found[0]]
 
 
+def test_an_answer_known_beforehand_needs_no_float_answer() -> None:
+    (known,) = questions({"x": np.zeros((1, 1, 2), np.float32), "answer": np.array([1])})
+    assert known.right == 1
+    assert b"answer" not in known.body
+    found = [replace(answer(0, 0, INT8), right=known.right), replace(answer(1, 1, INT8), right=1)]
+    assert wrong(found, FLOAT) == [found[0]]
+
+
 def test_top1_is_the_largest_class_or_the_side_of_a_half() -> None:
     for scores, expected in (([0.1, 0.7, 0.2], 1), ([0.4], 0), ([0.6], 1)):
         body, headers = body_of(scores)

@@ -28,17 +28,19 @@ def test_first_bad_answer_is_the_first_of_its_kind_after_the_fault() -> None:
     assert first_bad("errors", found[:-1], FLOAT, 10.0) is None
 
 
-def test_decision_is_the_first_way_back_after_the_fault() -> None:
+def test_decision_is_the_last_way_back_before_the_weight_was_zero() -> None:
     history = [
         {"at": "2026-01-01T00:00:00Z", "stage": "Held"},
         {"at": "2026-01-01T00:00:20.5Z", "stage": "Canary"},
+        {"at": "2026-01-01T00:00:25Z", "stage": "Held"},
         {"at": "2026-01-01T00:00:30.250000Z", "stage": "Held"},
         {"at": "2026-01-01T00:00:40Z", "stage": "RolledBack"},
     ]
     since = 1767225600.0 + 10
-    assert decided_at({"history": history}, since) == 1767225600.0 + 30.25
-    assert decided_at({"history": history[:2]}, since) is None
-    assert decided_at({}, since) is None
+    zero = since + 25
+    assert decided_at({"history": history}, since, zero) == 1767225600.0 + 30.25
+    assert decided_at({"history": history[:2]}, since, zero) is None
+    assert decided_at({}, since, zero) is None
 
 
 def test_int8_weight_is_that_of_the_split_not_of_the_critical_rule() -> None:
