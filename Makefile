@@ -54,16 +54,16 @@ images: cluster-up  ## build the images and load them into the cluster
 	$(BIN)/python -m e2e.cluster image --target runtime --tag quanary/runtime:dev
 	$(BIN)/python -m e2e.cluster image --target test-runtime --tag quanary/test-runtime:dev
 
-demo: images  ## watch a model be served, quantized, certified, shifted, and bad ones be stopped; writes out/demo.json
+demo: $(STAMP)  ## watch a model be served, quantized, certified, shifted, and bad ones be stopped; writes out/demo.json
 	$(BIN)/python -m e2e.demo
 
 unit: $(STAMP)  ## tests that need no cluster
 	$(BIN)/pytest tests -m "not cluster"
 
-e2e: images  ## tests on the cluster
+e2e: $(STAMP)  ## tests on the cluster
 	$(BIN)/pytest e2e
 
-test: lint images  ## everything: format, lint, types, imports, unit, API server, cluster
+test: lint cluster-up  ## everything: format, lint, types, imports, unit, API server, cluster
 	$(BIN)/pytest tests e2e
 
 clean:  ## remove what was made here (not the cache of the cluster)

@@ -61,6 +61,7 @@ def play_bad(stage: stories.Stage) -> tuple[tuple[BadArtifact, ...], tuple[Rollb
     with ThreadPoolExecutor(len(stories.FAULTS)) as pool:
         turning = [pool.submit(stories.fault, stage, kind) for kind in stories.FAULTS]
         list(islice(as_completed(turning), 2))
+        stage.load.aim(f"{stories.TURNING}-{stories.STEADY}", stories.STEADY_RATE)
         bad = (
             stories.bad(stage, "magika-provided-defaults", stories.DEFAULTS_RATE),
             stories.bad(stage, "magika-narrow", stories.NARROW_RATE),

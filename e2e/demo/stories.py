@@ -30,6 +30,9 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "wrong": {"kind": "wrong", "share": 0.5},
     "slow": {"kind": "slow", "share": 0.5, "delaySeconds": 2.0},
 }
+# The fault that takes longest to be proven: its model stays, and takes over the requests of those that have left.
+STEADY: Final = "slow"
+STEADY_RATE: Final = 3 * TURNING_RATE
 SLOW_SECONDS: Final = 1.5  # above the examples' budget, below the fault's delay
 ENDED: Final = ("Rejected", "RolledBack")
 STARTED_SECONDS: Final = 120.0
@@ -145,6 +148,7 @@ def fault(stage: Stage, kind: str) -> Rollback:
         return _turn_bad(stage, name, kind)
     except (TooLateError, CommandError) as error:
         stage.narrator.say(name, str(error), "bold red")
+        stage.load.aim(name, 0)
         return Rollback(kind, str(error), None, None, condemned=False, scrape_seconds=scrape_seconds())
 
 
@@ -170,7 +174,8 @@ def _turn_bad(stage: Stage, name: str, kind: str) -> Rollback:
             name, f"first bad answer to weight 0: {took:.1f} s; decision to weight 0: {after:.2f} s", "bold"
         )
     show(stage, name)
-    take_down(stage, name)
+    if kind != STEADY:
+        take_down(stage, name)
     condemned = status.get("condemned", [])
     reason = condemned[-1]["reason"] if condemned else status["because"]
     return Rollback(kind, reason, took, after, condemned=bool(condemned), scrape_seconds=scrape)
