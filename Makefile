@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock generate format lint cluster-up cluster-down cluster-status images demo test unit e2e clean
+.PHONY: help setup lock generate format lint cluster-build cluster-up cluster-down cluster-status images demo test unit e2e clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,10 @@ images: cluster-up  ## build the images and load them into the cluster
 demo: $(STAMP)  ## watch a model be served, quantized, certified, shifted, and bad ones be stopped; writes out/demo.json
 	$(BIN)/python -m e2e.demo
 
-unit: $(STAMP)  ## tests that need no cluster
+cluster-build: $(STAMP)  ## its programs and images, starting nothing
+	$(BIN)/python -m e2e.cluster build
+
+unit: cluster-build  ## tests that need no cluster
 	$(BIN)/pytest tests -m "not cluster"
 
 e2e: $(STAMP)  ## tests on the cluster
