@@ -10,12 +10,11 @@ from typing import Final
 from e2e.cluster import paths
 from e2e.cluster.command import CommandError
 from e2e.demo import kube, stories
-from e2e.demo.build import load_live
-from e2e.demo.load import Load, questions, tally
+from e2e.demo.load import tally
 from e2e.demo.narrator import Narrator
 from e2e.demo.outcome import LEAST_REQUESTS, BadArtifact, Outcome, Requests, Rollback
-from e2e.demo.setup import NAMESPACE, gateway_address, set_up
-from e2e.demo.watch import Chronicle
+from e2e.demo.setup import NAMESPACE
+from e2e.demo.stage import set_stage
 
 OUT: Final = paths.REPO / "out" / "demo.json"
 RATE: Final = 56.0  # slots a second, all models together
@@ -24,22 +23,8 @@ LONGEST_SECONDS: Final = 1500.0
 
 def play(narrator: Narrator) -> Outcome:
     """Set up, play every story, count."""
-    files, references, pull_host = set_up(narrator)
-    setup_seconds = narrator.seconds
-    gateway = gateway_address()
-    load = Load(gateway, rate=RATE, limit=int(RATE * LONGEST_SECONDS), seconds=LONGEST_SECONDS)
-    with Chronicle(NAMESPACE, narrator.tell_stage) as chronicle, load:
-        stage = stories.Stage(
-            namespace=NAMESPACE,
-            gateway=gateway,
-            registry=pull_host,
-            digests={reference: file.sha256 for reference, file in files.items()},
-            asked={model: questions(load_live(files, model)) for model in (stories.GOOD, stories.TURNING)},
-            test_image=references["test-runtime"],
-            chronicle=chronicle,
-            load=load,
-            narrator=narrator,
-        )
+    with set_stage(narrator, NAMESPACE, rate=RATE, seconds=LONGEST_SECONDS) as stage:
+        setup_seconds, load = narrator.seconds, stage.load
         with ThreadPoolExecutor(2) as pool:
             promotion = pool.submit(stories.good, stage)
             others = pool.submit(play_bad, stage)

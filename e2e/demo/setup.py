@@ -106,5 +106,5 @@ def set_up(narrator: Narrator) -> tuple[Files, dict[str, str], str]:
     install_chart(references, pull_host)
     narrator.say("setup", f"chart installed in {SYSTEM_NAMESPACE}")
     kube.make_namespace(NAMESPACE)
-    kube.delete(NAMESPACE)
+    kube.delete(NAMESPACE)  # an earlier demo's models would take the node's few cores
     return files, references, pull_host
