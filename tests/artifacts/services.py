@@ -13,7 +13,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
-REGISTRY = Path("/usr/bin/docker-registry")
+from e2e.cluster import paths
+
+REGISTRY = paths.BIN / "docker-registry"
 
 
 def free_port() -> int:
@@ -25,7 +27,7 @@ def free_port() -> int:
 @contextmanager
 def running_registry(folder: Path) -> Iterator[str]:
     """`127.0.0.1:port` of a registry that keeps its blobs in `folder`."""
-    assert REGISTRY.is_file(), f"{REGISTRY} is missing: install the package docker-registry"
+    assert REGISTRY.is_file(), f"{REGISTRY} is missing: make cluster-build brings it"
     host = f"127.0.0.1:{free_port()}"
     config = folder / "registry.yml"
     config.write_text(

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import yaml
 
 from e2e.cluster import paths
@@ -19,8 +18,7 @@ KUBERNETES: Final = "--kube-version=1.37.0"
 def helm(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run helm: the one built for the cluster, else the user's own."""
     built, found = paths.BIN / "helm", shutil.which("helm")
-    if not built.exists() and found is None:
-        pytest.skip("helm is neither built (make cluster-up) nor installed")
+    assert built.exists() or found, "helm is neither built (make cluster-build) nor installed"
     program = built if built.exists() else Path(str(found))
     return subprocess.run([program, *words], capture_output=True, text=True, check=False)
 

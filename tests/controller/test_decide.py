@@ -183,9 +183,12 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         Stage.PROMOTED, "evidence goes on", {INT8: 1000}),
     "promoted goes on": ({"memory": PROMOTED}, Stage.PROMOTED, "evidence goes on", {INT8: 1000}),
     "a stable artifact without pods leaves everything to float": (
-        {"memory": PROMOTED, "backends": DOWN}, Stage.PROMOTED, "", {FLOAT: 1000}),
+        {"memory": PROMOTED, "backends": DOWN}, Stage.PROMOTED, "float's until they are", {FLOAT: 1000}),
+    "promoted without Prometheus says that nothing watches": (
+        {"memory": PROMOTED, "evidence": evidence(prometheus_gone=True)}, Stage.PROMOTED, "nothing watches",
+        {INT8: 1000}),
     "with nothing ready the route is left alone": (
-        {"memory": PROMOTED, "backends": {}}, Stage.PROMOTED, "", None),
+        {"memory": PROMOTED, "backends": {}}, Stage.PROMOTED, "not ready", None),
     "a new source model waits beside the old pair": (
         {"memory": PROMOTED, "spec": spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT})}, Stage.SERVING_FLOAT,
         "waiting for the float pods", {INT8: 1000}),

@@ -116,6 +116,15 @@ async def test_figures_are_written_every_five_seconds_while_people_watch() -> No
         assert len(cluster.statuses) == (seconds == 5)
 
 
+async def test_another_reason_to_stall_is_written_at_once() -> None:
+    at = seen(spec=None, spec_error="spec.model.uri: found a")
+    settled = written(replace(at, memory=written(at)))
+    cluster = Recorder()
+    later = replace(at, memory=settled, spec_error="spec.runtime.image: found b")
+    await record(world(cluster), later, decide(later))
+    assert [each["because"] for each in cluster.statuses] == ["spec.runtime.image: found b"]
+
+
 def test_a_transition_time_moves_only_with_its_state() -> None:
     before = written(seen(memory=canary(50), route=SPLIT))
     later = seen(memory=before, route=SPLIT, now=NOW + timedelta(hours=1), evidence=evidence(condemned_by="errors"))

@@ -127,8 +127,7 @@ def url(exporters: dict[str, Exporter], tmp_path: Path) -> Iterator[str]:
 def _binary() -> str:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     found = shutil.which("prometheus", path=f"{cache / 'quanary' / 'bin'}:{os.environ['PATH']}")
-    if found is None:
-        pytest.skip("no prometheus binary: make cluster-up builds one")
+    assert found, "no prometheus binary: make cluster-build builds one"
     return found
 
 

@@ -71,6 +71,8 @@ async def _carry_out(world: World, seen: Observation, decision: Decision, manife
     if condemned and manifests.route:
         # The patch remembers by itself why it was made, so it waits for nothing.
         await roll_back_route(world.cluster, world.cache, manifests.route, condemned)
+    if condemned:
+        # A reason begins with one word: the gate, `restarts` or `abort`.
         world.metrics.rollbacks.labels(condemned.partition("=")[2].partition(":")[0]).inc()
     unwritten = await _remember(world, seen, decision, is_urgent=bool(condemned) or is_retreat(seen, decision))
     later = await apply(world.cluster, world.cache, seen, manifests, decision.target, condemned)

@@ -195,6 +195,9 @@ def _is_worth_writing(seen: Observation, status: QuantizedModelStatus) -> bool:
         return True
     if _states(before) != _states(status):
         return True
+    # At rest a reason holds no figures: another one is news.
+    if status.stage not in RECONCILING and before.because != status.because:
+        return True
     if before.model_dump(exclude={"written_at"}) == status.model_dump(exclude={"written_at"}):
         return False
     patience = FIGURES_IN_PROGRESS if status.stage in RECONCILING else FIGURES_AT_REST

@@ -10,6 +10,9 @@ from quanary.api.names import short
 from quanary.api.v1alpha1 import Artifact, Condemned, Progress, QuantizedModelSpec, Source, Stage, Verdict
 from quanary.controller.decision import WHOLE, Decision, Memory, Observation, Running, Share, Target
 
+# When to look again.
+SOON: Final = timedelta(0)
+WATCHFUL: Final = timedelta(seconds=5)
 UNHURRIED: Final = timedelta(seconds=60)
 
 
@@ -171,8 +174,7 @@ class Scene:
 
     def hold(self, because: str, reason: str, *, quantize: bool = False) -> Decision:
         """Held at the present weights."""
-        after = timedelta(seconds=5)
-        return self.decide(Stage.HELD, because, self.memory, reason=reason, quantize=quantize, after=after)
+        return self.decide(Stage.HELD, because, self.memory, reason=reason, quantize=quantize, after=WATCHFUL)
 
     def stall(self, because: str, reason: str) -> Decision:
         """A person must act; what serves goes on serving."""
@@ -214,7 +216,7 @@ class Scene:
         if incumbent is None:
             return ()
         step = memory.progress.step if memory.candidate and self._runs(memory) and not float_only else 0
-        if memory.candidate is None or not step or not self._has_ready(memory.candidate.digest):
+        if memory.candidate is None or not step or not self.has_ready(memory.candidate.digest):
             return (replace(incumbent, weight=WHOLE),)
         candidate = Share("int8", memory.candidate.digest, step * WHOLE // 100)
         return tuple(each for each in (replace(incumbent, weight=WHOLE - candidate.weight), candidate) if each.weight)
@@ -224,8 +226,9 @@ class Scene:
         choices = [Share("float", memory.source.sha256, 0)] if memory.source else []
         if memory.stable and not float_only:
             choices.insert(0, Share("int8", memory.stable.digest, 0))
-        return next((each for each in choices if self._has_ready(each.digest)), None)
+        return next((each for each in choices if self.has_ready(each.digest)), None)
 
-    def _has_ready(self, digest: str) -> bool:
+    def has_ready(self, digest: str) -> bool:
+        """Whether any of its pods takes requests."""
         backend = self.seen.backends.get(digest)
         return backend is not None and backend.ready > 0

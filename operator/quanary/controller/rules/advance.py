@@ -1,14 +1,12 @@
 """The way forward: shadow, step by step, promoted. Pure."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 from quanary.api.v1alpha1 import Artifact, Progress, QuantizedModelSpec, Stage
 from quanary.controller.decision import Decision, Observation
-from quanary.controller.scene import Scene
+from quanary.controller.scene import WATCHFUL, Scene
 
-WATCHFUL: Final = timedelta(seconds=5)
 DROPPED_TOO_MANY: Final = 0.2
 COMPARISONS_PER_BUDGET: Final = 20  # a step lasts at least 20 / budget comparisons of distinct inputs
 
@@ -73,11 +71,19 @@ def advance_when_proven(seen: Observation) -> Decision | None:
 
 
 def watch_after_promotion(seen: Observation) -> Decision | None:
-    """Promoted; evidence goes on."""
-    return Scene(seen).settle(Stage.PROMOTED, "INT8 serves; evidence goes on")
+    """Promoted; evidence goes on, and what keeps it from going on is said."""
+    scene, stable = Scene(seen), Scene(seen).memory.stable
+    if stable and not scene.has_ready(stable.digest):
+        because = "the INT8 pods are not ready: traffic is float's until they are"
+        return scene.settle(Stage.PROMOTED, because, reason="PodsNotReady")
+    if seen.evidence and seen.evidence.prometheus_gone:
+        because = "INT8 serves; Prometheus gives no answer, so nothing watches it now"
+        return scene.settle(Stage.PROMOTED, because, reason="PrometheusGone")
+    return scene.settle(Stage.PROMOTED, "INT8 serves; evidence goes on")
 
 
 def begin_step(scene: Scene, candidate: Artifact, step: int, because: str) -> Decision:
+    """The candidate at `step` percent from now on, once its pods can carry that."""
     if not scene.has_capacity(candidate, step) or not scene.is_available(candidate):
         return scene.hold(f"waiting for INT8 capacity for {step} %", "PodsNotReady")
     compared = scene.seen.evidence.compared_distinct if scene.seen.evidence else 0

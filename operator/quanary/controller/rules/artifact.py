@@ -1,16 +1,11 @@
 """From inputs to an artifact that is fit to be rolled out. Pure."""
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Final
 
 from quanary.api.v1alpha1 import Artifact, Progress, Provenance, Stage, Verdict
 from quanary.controller.decision import Decision, Memory, Observation
-from quanary.controller.scene import Scene
+from quanary.controller.scene import SOON, WATCHFUL, Scene
 from quanary.wire.report import Handover
-
-SOON: Final = timedelta(0)
-WATCHFUL: Final = timedelta(seconds=5)
 
 
 def quantize_new_inputs(seen: Observation) -> Decision | None:

@@ -6,10 +6,8 @@ from typing import Final
 
 from quanary.api.v1alpha1 import Progress, Source, Stage
 from quanary.controller.decision import Decision, Memory, Observation
-from quanary.controller.scene import Scene
+from quanary.controller.scene import SOON, WATCHFUL, Scene
 
-SOON: Final = timedelta(0)
-WATCHFUL: Final = timedelta(seconds=5)
 GATEWAY_PATIENCE: Final = timedelta(seconds=30)
 
 

@@ -7,9 +7,8 @@ from typing import Final
 from quanary.api.v1alpha1 import Artifact, Condemned, Progress, Stage
 from quanary.controller.decision import Decision, Observation
 from quanary.controller.rules.advance import begin_step
-from quanary.controller.scene import Scene
+from quanary.controller.scene import SOON, Scene
 
-SOON: Final = timedelta(0)
 CLEAN_SHADOW: Final = timedelta(seconds=120)  # at weight 0 after a retreat, before the step is tried again
 RETREAT_MEMORY: Final = timedelta(hours=24)  # a second retreat within it condemns
 TOO_MANY_RESTARTS: Final = 3
@@ -100,9 +99,9 @@ def _rollback_reason(scene: Scene, subject: Artifact) -> str:
     if evidence and evidence.condemned_by:
         return _gate_sentence(scene, evidence.condemned_by)
     if backend and backend.restarts >= TOO_MANY_RESTARTS and scene.progress.step:
-        return f"its containers restarted {backend.restarts} times"
+        return f"restarts: its containers restarted {backend.restarts} times"
     if scene.was_lowered_by_hand(subject.digest):
-        return "its weight was lowered by hand"
+        return "abort: its weight was lowered by hand"
     return ""
 
 
