@@ -6,6 +6,9 @@ from e2e.demo.__main__ import play, write
 from e2e.demo.narrator import Narrator
 from e2e.demo.outcome import Outcome
 
+# All stories are one fixture: about 600 s, and slow proof on a busy machine is no failure.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:

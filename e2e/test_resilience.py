@@ -79,8 +79,10 @@ def test_an_edited_spec_takes_the_candidate_off_traffic_and_begins_anew(stage: s
 def test_weights_only_ever_took_declared_values(stage: stories.Stage, canary: str) -> None:
     weights = [each.weight for each in stage.chronicle.weights_of(canary)]
     assert set(weights) <= {0, 100, 200, 1000}
-    rises = [(old, new) for old, new in itertools.pairwise(weights) if new > old]
-    assert set(rises) <= {(0, 100), (100, 200), (200, 1000), (100, 1000)}
+    assert weights[:2] == [0, 100]
+    rises = {(old, new) for old, new in itertools.pairwise(weights) if new > old}
+    again = (0, 200)  # a step that it had reached, after a retreat; 100 to 1000: the edited spec has no 20 %
+    assert rises <= {(0, 100), (100, 200), (200, 1000), (100, 1000), again}
 
 
 def test_nobody_noticed(stage: stories.Stage, canary: str) -> None:
