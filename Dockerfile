@@ -45,9 +45,11 @@ CMD ["controller"]
 
 FROM tools AS runtime-dependencies
 COPY requirements/runtime.txt /build/
-# The tests of numpy and scipy are 25 MB, and as much again compiled, that nobody runs here.
+# The tests of numpy and scipy are 25 MB, and as much again compiled, that nobody runs here. Of Arrow only Parquet is
+# read; its own network clients are another 50 MB, and a way out that nobody guards.
 RUN /build/tools/bin/pip --python /opt/quanary/bin/python install --quiet --no-compile --require-hashes -r /build/runtime.txt \
  && find /opt/quanary/lib -type d -name tests -prune -exec rm -r {} + \
+ && cd /opt/quanary/lib/python3*/site-packages/pyarrow && rm -rf include src ./*flight* ./*s3* ./*gcsfs* ./*azurefs* ./*hdfs* && cd / \
  && /opt/quanary/bin/python -m compileall -q --invalidation-mode unchecked-hash -x '/kubernetes/(aio/)?client/(api|models)/' /opt/quanary/lib
 
 FROM ${BASE} AS runtime
@@ -59,7 +61,7 @@ LABEL org.opencontainers.image.title="quanary-runtime" \
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 COPY --from=runtime-dependencies /opt/quanary /opt/quanary
 COPY --from=package /opt/quanary /opt/quanary
-RUN /opt/quanary/bin/python -c "import onnx, onnxruntime, scipy.stats" && /opt/quanary/bin/quanary --help
+RUN /opt/quanary/bin/python -c "import onnx, onnxruntime, scipy.stats, pyarrow.parquet, obstore, model_signing" && /opt/quanary/bin/quanary --help
 USER 65532:65532
 ENTRYPOINT ["/opt/quanary/bin/quanary"]
 

@@ -26,9 +26,12 @@ lock: $(STAMP)  ## resolve pyproject.toml into requirements/*.txt with hashes
 	    --python-version 3.11 $${each#*:} pyproject.toml -o requirements/$${each%%:*}.txt; done
 	echo hatchling | .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --python-version 3.11 - -o requirements/build.txt
+	printf 'moto[s3]\nflask\nflask-cors\n' | .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --python-version 3.11 - -o requirements/stores.txt
 
-generate: $(STAMP)  ## CRD, the chart's copy and docs/reference.md from the pydantic models
+generate: $(STAMP)  ## CRD, its copy in the chart, docs/reference.md and docs/report.schema.json from the models
 	$(BIN)/python -m quanary.api.crd
+	$(BIN)/python -m quanary.wire.schema
 
 format: $(STAMP)  ## rewrite in the project's format
 	$(BIN)/ruff format

@@ -7,8 +7,10 @@ from quanary.wire.report import (
     HANDOVER_LIMIT_BYTES,
     TEXT_LIMIT,
     ArtifactFigures,
+    FrontEntry,
     Handover,
     ModelIdentity,
+    Opening,
     Refusal,
     RefusedError,
     clip,
@@ -47,10 +49,46 @@ def largest() -> Handover:
     )
 
 
+def with_front(entries: int, because: str = "x" * TEXT_LIMIT) -> Handover:
+    """A front, an opening of the seal over all of it, and a metric of one's own: as long as they can be."""
+    entry = FrontEntry(
+        sha256="e" * 64,
+        uri="oci://" + "y" * (TEXT_LIMIT - 6),
+        role="smallest",
+        size_ratio=0.26632586716278883,
+        drop_upper_bound=0.004123456789012345,
+    )
+    opening = Opening(data="f" * 64, number=100, artifacts=("e" * 64,) * (entries + 1))
+    changed = {"front": (entry,) * entries, "opening": opening, "because": because}
+    signoff = SIGNOFF.model_copy(update={"metric": "m" * 64})
+    return largest().model_copy(update={**changed, "signoff": signoff})
+
+
 def test_the_largest_handover_fits_and_reads_back() -> None:
     message = largest().to_message()
     assert len(message.encode()) <= HANDOVER_LIMIT_BYTES
     assert Handover.model_validate_json(message) == largest()
+
+
+@pytest.mark.parametrize("because", ["x" * TEXT_LIMIT, "\U0001f600" * TEXT_LIMIT, '\x00"' * (TEXT_LIMIT // 2)])
+def test_a_front_of_three_and_an_opening_fit_whatever_the_sentence(because: str) -> None:
+    whole = with_front(3, because)
+    message = whole.to_message()
+    assert len(message.encode()) <= HANDOVER_LIMIT_BYTES
+    read = Handover.model_validate_json(message)
+    assert (read.opening, read.artifact, read.uri, read.signoff) == (
+        whole.opening,
+        whole.artifact,
+        whole.uri,
+        whole.signoff,
+    )
+    assert [each.sha256 for each in read.front] == ["e" * 64] * 3
+    assert read.because.rstrip("…") == because[: len(read.because.rstrip("…"))]
+
+
+def test_what_fits_is_handed_over_whole() -> None:
+    short = with_front(1, because="fine").model_copy(update={"uri": "oci://registry.example/a@sha256:" + "0" * 64})
+    assert Handover.model_validate_json(short.to_message()) == short
 
 
 def test_a_handover_over_the_limit_is_no_message() -> None:

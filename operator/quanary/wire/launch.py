@@ -16,6 +16,8 @@ METRICS_PORT: Final = 9090
 MODEL_DIRECTORY: Final = "/models"
 MODEL_FILE: Final = f"{MODEL_DIRECTORY}/model.onnx"
 WORK_DIRECTORY: Final = "/work"
+# Where the claim of a `pvc://claim/path` is mounted, read-only: /pvc/claim.
+CLAIMS_DIRECTORY: Final = "/pvc"
 TERMINATION_LOG: Final = "/dev/termination-log"
 
 
@@ -107,6 +109,9 @@ class ServeArguments(Arguments):
     deadline_seconds: float = argument("a request without answer by then counts as an error", default=10.0)
     critical_header: str = argument("`name=value` of requests left out of every count; empty for none", default="")
     threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
+    cpu_features: str = argument("features that the certificate holds on, comma-separated; any if empty", default="")
+    certified_on: str = argument("features of the certifying CPU, to tell a difference in the metrics", default="")
+    termination_log: str = argument("where to leave a refusal for the controller", default="")
 
 
 @dataclass(frozen=True)
@@ -126,22 +131,44 @@ class QuantizeArguments(Arguments):
     """`quanary quantize`: one model in, a judged artifact and its report out."""
 
     model: str = argument("the float ONNX model: a path or a URI", positional=True)
-    validation: str = argument("sealed data: a folder or tar of .npz shards, a path or a URI")
-    metric: str = argument("agreement or accuracy")
+    validation: str = argument("sealed data: a folder, tar or Parquet file, or module:function; a path or a URI")
     max_drop: float = argument("the largest drop of the metric allowed, 0 to 1")
-    out: str = argument("the folder to write report.json and the artifact to")
-    calibration: str = argument("calibration data, as validation; not needed with --provided", default="")
+    out: str = argument("the folder to write report.json, report.html and the artifacts to")
+    metric: str = argument("what must not drop; `quanary quantize --explain metrics` lists them", default="agreement")
+    calibration: str = argument("calibration and tuning data, as validation; not needed with --provided", default="")
     model_sha256: str = argument("what the model's sha256 must be; not checked if empty", default="")
     calibration_sha256: str = argument("what the calibration file's sha256 must be", default="")
     validation_sha256: str = argument("what the validation file's sha256 must be", default="")
+    strategy: str = argument("auto, static, dynamic or provided", default="auto")
     provided: str = argument("judge this INT8 model instead of making one", default="")
     provided_sha256: str = argument("what its sha256 must be", default="")
+    activations: str = argument("auto, uint8 or uint16", default="auto")
+    granularity: str = argument("auto, pertensor or perchannel", default="auto")
+    method: str = argument("auto, minmax, percentile, entropy or meansquarederror", default="auto")
+    objective: str = argument("latency or size: what the search minimises within the budget", default="latency")
+    max_evaluations: int = argument("candidates and layers the search may try", default=150)
+    full_range: bool = argument("8-bit weights: the certificate then holds on this kind of CPU alone", default=False)
     samples: int = argument("calibration samples to use at most", default=512)
     keep_float: tuple[str, ...] = argument("a node, by name or pattern, to leave in float", default=())
     confidence: float = argument("of the one-sided bound of the drop", default=0.95)
     min_speedup: float = argument("FP32 time over INT8 time that counts as a benefit", default=1.1)
+    min_size_reduction: float = argument("share of size saved that counts as a benefit of its own", default=0.25)
     threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
-    publish: str = argument("oci:// repository to publish the artifact to; nowhere if empty", default="")
+    batch: int = argument("the server's batch size, measured beside 1", default=8)
+    seal_opening: tuple[str, ...] = argument("an earlier opening of the seal, as JSON", default=())
+    publish: str = argument("oci:// repository to publish the artifacts to; nowhere if empty", default="")
+    sign_key: str = argument("PEM private key to sign what is written and published with", default="")
     inputs: str = argument("digest of the inputs, handed back to the controller", default="")
     insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())
+    cache: str = argument("folder of calibrated ranges and evaluations; OUT/.cache if empty", default="")
     termination_log: str = argument("where to leave the handover for the controller", default="")
+
+
+@dataclass(frozen=True)
+class InspectArguments(Arguments):
+    """`quanary inspect`: what an artifact is, and whether it is still what it was."""
+
+    artifact: str = argument("a folder, report.json, a model file beside its report, or an oci:// URI", positional=True)
+    key: str = argument("PEM public key that its signature must verify with; not verified if empty", default="")
+    json: bool = argument("print JSON for machines", default=False)
+    insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())

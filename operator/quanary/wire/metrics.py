@@ -31,6 +31,7 @@ GATE_COUNTERS: Final = (
 REQUEST_DURATION: Final = "quanary_request_duration_seconds"
 EXECUTION_DURATION: Final = "quanary_execution_duration_seconds"
 MODEL_INFO: Final = "quanary_model_info"
+CPU_FEATURES_DIFFER: Final = "quanary_cpu_features_differ"  # 1: certified on another kind of CPU; absent if unknown
 
 # The label on comparison counters: the first 10 hex digits of the twin's digest, from its answer's header.
 TWIN_LABEL: Final = "twin"
