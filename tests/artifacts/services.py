@@ -1,7 +1,8 @@
-"""Real servers on loopback: an OCI registry and a web server that misbehaves where asked."""
+"""Real servers on loopback: an OCI registry and web servers and a line that misbehave where asked."""
 
 import http.server
 import socket
+import socketserver
 import subprocess
 import threading
 import time
@@ -38,17 +39,18 @@ def running_registry(folder: Path) -> Iterator[str]:
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([REGISTRY, "serve", config], stdout=log, stderr=log)
     try:
-        _wait_for(f"http://{host}/v2/", process)
+        wait_for(f"http://{host}/v2/", process)
         yield host
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    """Until the server answers."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        assert process.poll() is None, "the registry ended"
+        assert process.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
@@ -87,6 +89,67 @@ def web_server(content: bytes, elsewhere: str = "") -> Iterator[str]:
         thread.start()
         try:
             yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def cutting_relay(host: str, after_bytes: int) -> Iterator[str]:
+    """`127.0.0.1:port` of a line to `host` that is cut for good once so many bytes have come back."""
+    left = after_bytes
+
+    class Line(socketserver.BaseRequestHandler):
+        @override
+        def handle(self) -> None:
+            nonlocal left
+            name, _, port = host.partition(":")
+            with socket.create_connection((name, int(port))) as behind:
+                while left > 0 and (request := self.request.recv(65536)):
+                    behind.sendall(request)
+                    behind.settimeout(0.3)
+                    try:
+                        while left > 0 and (answer := behind.recv(min(65536, left))):
+                            left -= len(answer)
+                            self.request.sendall(answer)
+                    except TimeoutError:
+                        continue
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Line) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def recorder(status: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
+    """`127.0.0.1:port` of a web server, and the paths it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Silence."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", asked
         finally:
             server.shutdown()
             thread.join()

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from quanary.artifacts.fetch import Fetched, UnreachableError, fetch, fetch_or_use
+from quanary.artifacts import locate
+from quanary.artifacts.fetch import Fetched, UnreachableError, fetch, fetch_or_use, local_path
 from quanary.artifacts.verify import Wanted
 from quanary.wire.report import RefusedError
 from tests.artifacts.services import free_port, web_server
@@ -72,3 +73,41 @@ def test_a_local_file_is_used_where_it_is_once_verified(tmp_path: Path) -> None:
 def test_a_missing_local_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"spec.model.uri: found no file"):
         get(str(tmp_path / "nothing.onnx"), tmp_path)
+
+
+@pytest.fixture
+def claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The claim `models` as a pod has it mounted."""
+    monkeypatch.setattr(locate, "CLAIMS", tmp_path / "pvc")
+    folder = tmp_path / "pvc" / "models"
+    (folder / "v1").mkdir(parents=True)
+    (folder / "v1" / "m.onnx").write_bytes(CONTENT)
+    return folder
+
+
+def test_a_file_of_a_claim_is_fetched_and_used_as_a_local_one(tmp_path: Path, claim: Path) -> None:
+    assert get("pvc://models/v1/m.onnx", tmp_path).path.read_bytes() == CONTENT
+    wanted = Wanted("pvc://models/v1/m.onnx", DIGEST, "spec.model")
+    assert fetch_or_use(wanted, tmp_path / "x", frozenset(), 1 << 20, ".onnx").path == claim / "v1" / "m.onnx"
+    assert local_path(Wanted("pvc://models/v1", "", "f")) == claim / "v1"
+
+
+def test_what_is_not_local_has_no_local_path() -> None:
+    assert local_path(Wanted("s3://bucket/key", "", "f")) is None
+
+
+@pytest.mark.parametrize("uri", ["pvc://models/way/out.onnx", "pvc://models/way", "pvc://models"])
+def test_a_link_out_of_a_claim_is_refused(tmp_path: Path, claim: Path, uri: str) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "out.onnx").write_bytes(CONTENT)
+    (claim / "way").symlink_to(tmp_path / "secrets")
+    for use in (local_path, lambda wanted: fetch(wanted, tmp_path / "m", frozenset(), 1 << 20)):
+        if uri.endswith(".onnx") or use is local_path:
+            with pytest.raises(RefusedError, match="a link out of the claim"):
+                use(Wanted(uri, DIGEST, "spec.model"))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_link_within_a_claim_is_followed(tmp_path: Path, claim: Path) -> None:
+    (claim / "latest").symlink_to("v1")
+    assert get("pvc://models/latest/m.onnx", tmp_path).sha256 == DIGEST
