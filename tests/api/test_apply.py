@@ -28,6 +28,7 @@ from quanary.controller.metrics import Metrics
 from quanary.controller.queue import Queue
 from quanary.controller.resync import list_everything
 from quanary.controller.settings import Settings
+from tests.controller.children.test_golden import ON_CLAIM, ON_ONE_CPU, PINNED
 from tests.controller.models import FLOAT_ALONE, INT8, SPEC, canary, spec
 from tests.controller.waiting import until
 
@@ -182,6 +183,16 @@ async def test_quantities_that_the_server_rewrites_are_no_drift(world: World) ->
     change = {"runtime": {"resources": {"cpu": "1000m", "memory": "1024Mi"}}}
     await world.apply(canary(50), **change)
     await world.apply(canary(50), **change)
+    assert world.cluster.writes == []
+
+
+async def test_claims_and_a_certificate_of_one_cpu_are_taken_and_are_no_drift(world: World) -> None:
+    target = canary(50, running=(ON_CLAIM, ON_ONE_CPU), quantize=True)
+    await world.apply(target, **PINNED)
+    assert world.cluster.writes
+    world.cache = Cache()
+    await world.refresh()
+    await world.apply(target, **PINNED)
     assert world.cluster.writes == []
 
 

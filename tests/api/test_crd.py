@@ -12,7 +12,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from quanary.api import names
-from quanary.api.v1alpha1 import COLUMNS, Condition, QuantizedModelSpec, QuantizedModelStatus
+from quanary.api.v1alpha1 import COLUMNS, Condition, FrontArtifact, QuantizedModelSpec, QuantizedModelStatus
 
 EXAMPLES: Final = sorted((Path(__file__).parents[2] / "examples").glob("**/*.yaml"))
 REMOVED: Final = object()
@@ -91,6 +91,25 @@ GOOD: Final[dict[str, tuple[str, Any]]] = {
     "milliseconds of CPU": ("spec.runtime.resources", {"cpu": "500m"}),
     "a toleration of everything": ("spec.runtime.tolerations", [{"operator": "Exists"}]),
     "a provided INT8 model": ("spec.quantization", {"strategy": "Provided", "provided": SOURCE}),
+    "a search without a strategy": ("spec.quantization", {"calibration": {"data": SOURCE}}),
+    "weights of one kind of CPU": (
+        "spec",
+        {
+            "quantization": {"weights": "FullRange", "calibration": {"data": SOURCE}},
+            "runtime": {"nodeSelector": {"cpu": "vnni"}},
+        },
+    ),
+    "16 bits for size": (
+        "spec.quantization",
+        {"strategy": "Static", "activations": "UInt16", "objective": "Size", "calibration": {"data": SOURCE}},
+    ),
+    "every verdict that may be accepted": ("spec.benefit.accept", ["SizeOnly", "Inconclusive"]),
+    "recall among the best five": ("spec.validation", {"data": SOURCE, "metric": "RecallAtK", "k": 5}),
+    "a method of calibration": ("spec.quantization.calibration", {"data": SOURCE, "method": "Entropy"}),
+    "a safer artifact to fall back on": ("spec.rollback.to", "SaferArtifact"),
+    "an object in a bucket": ("spec.model.uri", "s3://models-2026/files/v1.onnx"),
+    "an object in another": ("spec.model.uri", "gs://models.example/v1.onnx"),
+    "a file in a claim": ("spec.model.uri", "pvc://models-0/files/v1.onnx"),
     "the root path": ("spec.route.path", "/"),
     "a wildcard host": ("spec.route.hostnames", ["*.models.example"]),
     "a name of 40 characters": ("metadata.name", "m" * 40),
@@ -101,7 +120,10 @@ GOOD: Final[dict[str, tuple[str, Any]]] = {
 @pytest.mark.parametrize("case", GOOD)
 def test_a_good_value_is_accepted(models: Any, good: dict[str, Any], case: str) -> None:
     path, value = GOOD[case]
-    put(good, path, value)
+    if path == "spec":
+        good["spec"] |= value
+    else:
+        put(good, path, value)
     assert accept(models, good)["metadata"]["name"] == good["metadata"]["name"]
 
 
@@ -134,13 +156,50 @@ BAD: Final[dict[str, tuple[str, Any, str] | tuple[str, Any, str, str]]] = {
     "any drop allowed": ("spec.validation.maxDrop", 1, "must be <= 0.5"),
     "a coin's confidence": ("spec.validation.confidence", 0.4, "must be >= 0.5"),
     "certainty": ("spec.validation.confidence", 1, "must be <= 0.9999"),
-    "an unknown metric": ("spec.validation.metric", "F1", '"Agreement", "Accuracy"'),
-    "an unknown strategy": ("spec.quantization.strategy", "Auto", '"Static", "Provided"'),
+    "an unknown metric": ("spec.validation.metric", "Bleu", '"Agreement", "Accuracy", "F1", "F1Binary", "RocAuc"'),
+    "a k without its metric": ("spec.validation.k", 5, "k belongs to metric RecallAtK"),
+    "a k of nothing": ("spec.validation", {"data": SOURCE, "metric": "RecallAtK", "k": 0}, "to 1", "spec.validation.k"),
+    "an unknown strategy": ("spec.quantization.strategy", "Qat", '"Auto", "Static", "Dynamic", "Provided"'),
+    "an unknown objective": ("spec.quantization.objective", "Energy", '"Latency", "Size"'),
+    "unknown granularity": ("spec.quantization.granularity", "PerBlock", '"Auto", "PerTensor", "PerChannel"'),
+    "no evaluation": ("spec.quantization.maxEvaluations", 0, "greater than or equal to 1"),
+    "evaluations without end": ("spec.quantization.maxEvaluations", 10_001, "less than or equal to 10000"),
+    "an unknown method": ("spec.quantization.calibration.method", "Magic", '"Auto", "MinMax", "Percentile"'),
+    "16 bits at run time": (
+        "spec.quantization",
+        {"strategy": "Dynamic", "activations": "UInt16", "calibration": {"data": SOURCE}},
+        "UInt8 activations only",
+        "spec.quantization.activations",
+    ),
+    "full range on any CPU": ("spec.quantization.weights", "FullRange", "need runtime.nodeSelector"),
+    "a verdict that is never rolled out": (
+        "spec.benefit.accept",
+        ["OverBudget"],
+        '"SizeOnly", "Inconclusive"',
+        "spec.benefit.accept[0]",
+    ),
+    "a verdict twice": (
+        "spec.benefit.accept",
+        ["SizeOnly", "SizeOnly"],
+        "Duplicate value",
+        "spec.benefit.accept[1]",
+    ),
+    "a size of less than nothing": ("spec.benefit.minSizeReduction", 1.5, "less than or equal to 1"),
+    "an unknown way back": ("spec.rollback.to", "PreviousArtifact", '"Incumbent", "Float", "SaferArtifact"'),
+    "a claim without a file": ("spec.model.uri", "pvc://models", "should match"),
+    "a claim that is climbed out of": ("spec.model.uri", "pvc://models/../etc/passwd", "should match"),
+    "a bucket without a key": ("spec.model.uri", "s3://models/", "should match"),
     "Provided without a model": ("spec.quantization.strategy", "Provided", "strategy Provided needs provided"),
-    "Static without data": (
+    "a search without data": (
         "spec.quantization.calibration",
         REMOVED,
-        "strategy Static needs calibration",
+        "strategies Auto, Static and Dynamic need calibration",
+        "spec.quantization.strategy",
+    ),
+    "Dynamic without data to tune on": (
+        "spec.quantization",
+        {"strategy": "Dynamic"},
+        "strategies Auto, Static and Dynamic need calibration",
         "spec.quantization.strategy",
     ),
     "an unknown mode": ("spec.rollout.mode", "Off", '"Auto", "Paused", "FloatOnly"'),
@@ -274,6 +333,52 @@ def test_weights_are_merged_by_digest(models: Any) -> None:
     with pytest.raises(DynamicApiError) as caught:
         write_status(models, status() | {"weights": [weight, weight]})
     assert "status.weights[1]: Duplicate value" in refusal(caught.value)
+
+
+def test_a_provided_model_has_no_safer_one_to_fall_back_on(models: Any, good: dict[str, Any]) -> None:
+    good["spec"] |= {"quantization": {"strategy": "Provided", "provided": SOURCE}, "rollback": {"to": "SaferArtifact"}}
+    with pytest.raises(DynamicApiError) as caught:
+        accept(models, good)
+    assert "spec.rollback.to: " in refusal(caught.value)
+    assert "strategy Provided has no safer artifact" in refusal(caught.value)
+
+
+def test_the_mismatch_gate_has_no_default_of_its_own(models: Any, good: dict[str, Any]) -> None:
+    assert "mismatch" not in accept(models, good)["spec"]["gates"]
+
+
+def applied_status(client: DynamicClient, value: dict[str, Any]) -> dict[str, Any]:
+    """As the operator writes it: server-side apply of the whole status."""
+    models = client.resources.get(api_version=names.API_VERSION, kind=names.KIND)
+    body = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": "stored", "namespace": "default"},
+        "status": value,
+    }
+    answer: dict[str, Any] = models.status.server_side_apply(
+        body=body, name="stored", namespace="default", field_manager="quanary"
+    ).to_dict()["status"]
+    return answer
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_ledger_of_the_seal_is_kept_by_data_and_number(client: DynamicClient) -> None:
+    first, second = ({"data": SHA, "number": number, "artifacts": [SHA]} for number in (1, 2))
+    assert applied_status(client, status() | {"seal": [first, second]})["seal"] == [first, second]
+    with pytest.raises(DynamicApiError, match="duplicate entries for key"):
+        applied_status(client, status() | {"seal": [first, first]})
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_front_is_kept_by_digest_and_goes_with_its_search(client: DynamicClient) -> None:
+    entries = [
+        FrontArtifact(digest=digest * 64, uri="oci://r/a", role=role).model_dump(mode="json", by_alias=True)
+        for digest, role in (("a", "safest"), ("b", "safer"))
+    ]
+    assert applied_status(client, status() | {"front": entries})["front"] == entries
+    assert applied_status(client, status() | {"front": entries[:1]})["front"] == entries[:1]
+    assert "front" not in applied_status(client, status())
 
 
 @pytest.mark.usefixtures("stored")

@@ -14,6 +14,7 @@ import pytest
 from kubernetes.dynamic import DynamicClient
 
 from quanary.api import names
+from quanary.api.v1alpha1 import QuantizedModelStatus, Verdict
 from quanary.controller.cache import Cache
 from quanary.controller.children.inputs import inputs_digest
 from quanary.controller.cluster import ApiCluster
@@ -23,9 +24,10 @@ from quanary.controller.reconcile import reconcile
 from quanary.controller.resync import list_everything
 from quanary.controller.settings import Settings
 from quanary.controller.world import World
-from quanary.wire.report import Handover, Refusal
+from quanary.wire.launch import ServeArguments
+from quanary.wire.report import ArtifactFigures, FrontEntry, Handover, Opening, Refusal
 from tests.api.test_apply import gateway_api
-from tests.controller.models import FLOAT, SPEC, spec
+from tests.controller.models import FLOAT, INT8, SPEC, spec
 from tests.controller.world import Traffic
 
 __all__ = ["gateway_api"]
@@ -181,3 +183,69 @@ async def test_an_image_and_a_host_that_the_operator_does_not_allow(town: Town) 
     town.create(runtime={"image": "elsewhere/runtime:1"})
     await town.reconcile()
     town.assert_stalled("spec.runtime.image", "elsewhere/runtime:1", "allowed by the operator")
+
+
+CERTIFIED_ON = ("avx2", "avx512_vnni", "avx512f")
+SAFER = "c" * 64
+
+
+async def quantized(town: Town) -> None:
+    """The quantizer handed over an artifact that is not portable, a safer one, and what it opened."""
+    town.create(rollback={"to": "SaferArtifact"})
+    await town.reconcile()
+    town.serve_float()
+    await town.reconcile(3)
+    inputs = inputs_digest(spec())
+    handover = Handover(
+        inputs=inputs,
+        verdict=Verdict.BENEFICIAL,
+        because="faster",
+        artifact=ArtifactFigures(file="m", sha256=INT8, size_ratio=0.3, latency_ratio=2.0, portable=False),
+        uri="oci://registry.example.com/digits@sha256:" + "b" * 64,
+        front=(FrontEntry(sha256=SAFER, role="safest", size_ratio=0.6, drop_upper_bound=0.001, safer=True),),
+        opening=Opening(data="2" * 64, number=1, artifacts=(SAFER, INT8)),
+        cpu_features=CERTIFIED_ON,
+    )
+    ended = {"exitCode": 0, "message": handover.to_message(), "reason": "Completed"}
+    container = {"name": "quantizer", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+    status = {"containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    town.pod({"batch.kubernetes.io/job-name": names.job_name(town.key.name, inputs)}, status)
+    await town.reconcile(3)
+
+
+async def test_front_seal_and_cpu_stand_in_the_status_of_a_real_server(town: Town) -> None:
+    await quantized(town)
+    status = QuantizedModelStatus.model_validate(town.status())
+    assert status.stage == "Shadowing", status.because
+    assert status.candidate
+    assert (status.candidate.portable, status.candidate.cpu_features) == (False, CERTIFIED_ON)
+    assert [(each.digest, each.safer) for each in status.front] == [(SAFER, True)]
+    assert [(each.number, each.artifacts) for each in status.seal] == [(1, (SAFER, INT8))]
+
+
+async def test_a_node_on_whose_cpu_the_certificate_does_not_hold(town: Town) -> None:
+    await quantized(town)
+    name = names.variant_name(town.key.name, "int8", INT8)
+    deployment = town.api("apps/v1", "Deployment").get(name=name, namespace=town.key.namespace).to_dict()
+    [server] = deployment["spec"]["template"]["spec"]["containers"]
+    assert ServeArguments.parse(server["args"][1:]).cpu_features == ",".join(CERTIFIED_ON)
+    refusal = Refusal(field="spec.runtime.nodeSelector", found="a CPU with avx2", allowed=f"{', '.join(CERTIFIED_ON)}")
+    refusing = refused(refusal, refusal.to_message())["initContainerStatuses"]
+    labels = {names.LABEL_MODEL: town.key.name, names.LABEL_DIGEST: names.short(INT8)}
+    town.pod(labels, {"containerStatuses": [{**refusing[0], "name": "server"}]})
+    await town.reconcile()
+    town.assert_stalled("spec.runtime.nodeSelector", "a CPU with avx2", "avx512_vnni")
+    assert {each["variant"]: each["desired"] for each in town.status()["weights"]} == {"float": 1000, "int8": 0}
+
+
+async def test_a_claim_that_is_not_there(town: Town) -> None:
+    town.create()
+    await town.reconcile()
+    town.serve_float()
+    await town.reconcile(3)
+    text = 'persistentvolumeclaim "data" not found'
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    job = names.job_name(town.key.name, inputs_digest(spec()))
+    town.pod({"batch.kubernetes.io/job-name": job}, {"conditions": [condition]})
+    await town.reconcile()
+    town.assert_stalled("the quantizer cannot start", text)

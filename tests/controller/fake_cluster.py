@@ -25,6 +25,10 @@ class FakeCluster:
         self._clock = clock
         self._version = 100
 
+    def begin_as(self, other: "FakeCluster") -> None:
+        """Hold what another one holds."""
+        self.objects, self.writes, self._version = copy.deepcopy(other.objects), list(other.writes), other._version
+
     def put(self, body: Body) -> Body:
         """Place an object as somebody else would; returns it as stored."""
         metadata = body["metadata"]

@@ -7,9 +7,11 @@ from typing import Any
 from quanary.api.v1alpha1 import (
     Artifact,
     Condemned,
+    FrontArtifact,
     Progress,
     QuantizedModelSpec,
     QuantizedModelStatus,
+    Signoff,
     Source,
     Verdict,
     Weight,
@@ -20,6 +22,7 @@ from quanary.wire.report import ArtifactFigures, Handover, Refusal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FLOAT, INT8, OTHER, NEW_FLOAT = "f" * 64, "a" * 64, "b" * 64, "e" * 64
+SAFER, SAFEST = "c" * 64, "9" * 64
 INPUTS, OLD_INPUTS = "1" * 64, "2" * 64
 SOURCE = Source(uri="oci://registry.example:5000/models/m:1", sha256=FLOAT)
 
@@ -104,11 +107,40 @@ def done(verdict: Verdict | None = Verdict.BENEFICIAL, refusal: Refusal | None =
     return JobSeen(finished=True, handover=handover, failure="exit 1" if refusal else "")
 
 
-def condemned(digest: str = INT8) -> tuple[Condemned, ...]:
+def condemned(digest: str = INT8, reason: str = "errors") -> tuple[Condemned, ...]:
     """One condemned artifact."""
-    return (Condemned(digest=digest, reason="errors", at=NOW),)
+    return (Condemned(digest=digest, reason=reason, at=NOW),)
 
 
 def recorded(digest: str, desired: int, observed: int) -> tuple[Weight, ...]:
     """Weights as the last status had them."""
     return (Weight(variant="int8", digest=digest, desired=desired, observed=observed),)
+
+
+def signoff(lower: float = 0.0, upper: float = 0.01) -> Signoff:
+    """Sealed data whose answers differ in a share between `lower` and `upper`."""
+    return Signoff(
+        metric="accuracy",
+        float=0.95,
+        int8=0.95,
+        drop=0.0,
+        drop_upper_bound=0.005,
+        samples=1000,
+        disagreement=(lower + upper) / 2,
+        disagreement_upper_bound=upper,
+        disagreement_lower_bound=lower,
+    )
+
+
+def disagreeing(lower: float, upper: float, **changes: Any) -> Artifact:
+    """An artifact whose sealed answers differ from float's that often."""
+    return artifact(signoff=signoff(lower, upper), disagreement_upper_bound=upper, **changes)
+
+
+def front(*digests: str, inputs: str = INPUTS) -> tuple[FrontArtifact, ...]:
+    """From the safest to the fastest, with the last one unsafe to go to."""
+    roles = {SAFEST: "safest", SAFER: "safer", OTHER: "fastest"}
+    return tuple(
+        FrontArtifact(digest=each, uri="oci://r/f", inputs=inputs, role=roles[each], safer=each != OTHER)
+        for each in digests
+    )

@@ -25,6 +25,12 @@ def test_everything_is_allowed_where_nothing_is_listed() -> None:
             "spec.validation.data.uri",
             HOST,
         ),
+        (
+            {"validation": {"data": {"uri": "s3://theirs/x", "sha256": "0" * 64}}},
+            Settings(allowed_hosts=(HOST, "s3://ours")),
+            "spec.validation.data.uri",
+            "s3://ours",
+        ),
         ({"model": {"uri": "http://h/m", "sha256": "0" * 64}}, Settings(), "spec.model.uri", "https"),
         ({"runtime": {"image": "evil/image:1"}}, Settings(), "spec.runtime.image", "operator's own"),
         ({"runtime": {"image": "evil/i:1"}}, Settings(allowed_images=("team/",)), "spec.runtime.image", "team/"),
@@ -41,4 +47,11 @@ def test_a_refusal_names_field_and_what_is_allowed(
 def test_listed_images_and_insecure_hosts_pass() -> None:
     settings = Settings(allowed_images=("team/",), insecure_hosts=("h",))
     allowed = spec(runtime={"image": "team/server:2"}, model={"uri": "http://h/m", "sha256": "0" * 64})
+    assert refusal(allowed, settings) == ""
+
+
+def test_listed_buckets_pass_and_claims_are_the_namespaces_own() -> None:
+    settings = Settings(allowed_hosts=(HOST, "s3://ours"))
+    bucket, claim = ({"uri": uri, "sha256": "0" * 64} for uri in ("s3://ours/x", "pvc://data/x"))
+    allowed = spec(validation={"data": bucket}, quantization={"calibration": {"data": claim}})
     assert refusal(allowed, settings) == ""

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from quanary.api.names import short
-from quanary.api.v1alpha1 import Progress, Source, Stage, Verdict
+from quanary.api.v1alpha1 import Progress, SealOpening, Source, Stage, Verdict
 from quanary.controller.decide import decide
 from quanary.controller.decision import JobSeen, Observation, RouteSeen
-from quanary.wire.report import Refusal
+from quanary.wire.report import ArtifactFigures, FrontEntry, Handover, Refusal
 from tests.controller.scenes import (
     FLOAT,
     INPUTS,
@@ -20,15 +20,20 @@ from tests.controller.scenes import (
     NOW,
     OLD_INPUTS,
     OTHER,
+    SAFER,
+    SAFEST,
     SOURCE,
     artifact,
     backend,
     canary,
     condemned,
+    disagreeing,
     done,
     evidence,
+    front,
     recorded,
     seen,
+    signoff,
     spec,
     status,
 )
@@ -37,6 +42,11 @@ ONLY_FLOAT = {FLOAT: backend(FLOAT)}
 DOWN = {FLOAT: backend(FLOAT), INT8: backend(INT8, ready=0)}
 PROMOTED = status(stable=artifact())
 BESIDE = status(stable=artifact(OTHER, inputs=OLD_INPUTS), candidate=artifact(), progress=Progress(step=5, since=NOW))
+TO_SAFER = spec(rollback={"to": "SaferArtifact"})
+FRONT = front(SAFEST, SAFER, OTHER)
+FALLEN = status(candidate=artifact(), condemned=condemned(), front=FRONT)
+WRONG_CPU = "artifact: found avx2; allowed: avx2, avx512_vnni"
+STRAYED = {FLOAT: backend(FLOAT), INT8: backend(INT8, refusal=WRONG_CPU, failure=WRONG_CPU, restarts=9)}
 REFUSED = Refusal(field="spec.model.sha256", found="x", allowed="y")
 
 # what differs -> stage, a word of the reason, weights (None: the route is left alone)
@@ -54,10 +64,22 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         {"memory": status(source=None), "backends": ONLY_FLOAT}, Stage.SERVING_FLOAT, "float serves", {FLOAT: 1000}),
     "new inputs are quantized": ({"backends": ONLY_FLOAT}, Stage.QUANTIZING, "certifying", {FLOAT: 1000}),
     "a verdict is taken over": ({"job": done()}, Stage.QUANTIZING, "so it is", {FLOAT: 1000}),
+    "the artifact that serves is certified anew": (
+        {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "job": done()}, Stage.PROMOTED, "so it is",
+        {INT8: 1000}),
+    "or, over budget on new sealed data, leaves traffic": (
+        {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "job": done(Verdict.OVER_BUDGET)}, Stage.QUANTIZING,
+        "OverBudget", {FLOAT: 1000}),
+    "merely not faster any more, it stays": (
+        {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "job": done(Verdict.NOT_BENEFICIAL)}, Stage.PROMOTED,
+        "NotBeneficial", {INT8: 1000}),
     "a refusal stalls with the field": (
         {"job": done(None, REFUSED)}, Stage.STALLED, "spec.model.sha256", {FLOAT: 1000}),
     "a Job that failed stalls": (
         {"job": JobSeen(finished=True, failure="OOMKilled")}, Stage.STALLED, "OOMKilled", {FLOAT: 1000}),
+    "a Job that cannot start stalls with the reason": (
+        {"job": JobSeen(finished=False, failure='persistentvolumeclaim "data" not found')}, Stage.STALLED,
+        'cannot start: persistentvolumeclaim "data" not found', {FLOAT: 1000}),
     "an artifact over budget is rejected": (
         {"memory": status(candidate=artifact(verdict=Verdict.OVER_BUDGET, because="drop 3 %"))},
         Stage.REJECTED, "drop 3 %", {FLOAT: 1000}),
@@ -67,6 +89,33 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "unless no benefit is required": (
         {"memory": status(candidate=artifact(verdict=Verdict.NOT_BENEFICIAL)),
          "spec": spec(benefit={"required": False})}, Stage.CANARY, "5 %", {FLOAT: 950, INT8: 50}),
+    "a smaller artifact that is not faster is rejected": (
+        {"memory": status(candidate=artifact(verdict=Verdict.SIZE_ONLY))}, Stage.REJECTED, "SizeOnly", {FLOAT: 1000}),
+    "unless its verdict is accepted": (
+        {"memory": status(candidate=artifact(verdict=Verdict.SIZE_ONLY)),
+         "spec": spec(benefit={"accept": ["SizeOnly"]})}, Stage.CANARY, "5 %", {FLOAT: 950, INT8: 50}),
+    "another verdict is not accepted with it": (
+        {"memory": status(candidate=artifact(verdict=Verdict.INCONCLUSIVE)),
+         "spec": spec(benefit={"accept": ["SizeOnly"]})}, Stage.REJECTED, "Inconclusive", {FLOAT: 1000}),
+    "without a required benefit no clear one is needed": (
+        {"memory": status(candidate=artifact(verdict=Verdict.INCONCLUSIVE)),
+         "spec": spec(benefit={"required": False})}, Stage.CANARY, "5 %", {FLOAT: 950, INT8: 50}),
+    "but what was not certified stays out": (
+        {"memory": status(candidate=artifact(verdict=Verdict.NOT_CERTIFIABLE)),
+         "spec": spec(benefit={"required": False, "accept": ["SizeOnly", "Inconclusive"]})}, Stage.REJECTED,
+        "NotCertifiable", {FLOAT: 1000}),
+    "sealed answers that differ more than the gate allows reject at once": (
+        {"memory": status(candidate=disagreeing(0.03, 0.06)), "spec": spec(gates={"mismatch": 0.02})}, Stage.REJECTED,
+        "at least 3.00% of answers differ from float's; gates.mismatch allows 2.00%", {FLOAT: 1000}),
+    "a gate that is tightened below them takes a canary back": (
+        {"memory": canary(50).model_copy(update={"candidate": disagreeing(0.03, 0.06)}),
+         "spec": spec(gates={"mismatch": 0.02})}, Stage.REJECTED, "3.00%", {FLOAT: 1000}),
+    "without a gate of the user's it follows from the sealed answers": (
+        {"memory": status(candidate=disagreeing(0.03, 0.06))}, Stage.CANARY, "5 %", {FLOAT: 950, INT8: 50}),
+    "sealed answers that may differ more than half the gate are a warning": (
+        {"memory": status(candidate=disagreeing(0.01, 0.03)), "spec": spec(gates={"mismatch": 0.05}),
+         "evidence": evidence(proven=False)}, Stage.SHADOWING,
+        "up to 3.00% of answers may differ by sealed data, gates.mismatch is 5.00%", {FLOAT: 1000}),
     "shadow waits for the INT8 pods": (
         {"memory": status(candidate=artifact()), "backends": DOWN}, Stage.SHADOWING, "INT8 pods", {FLOAT: 1000}),
     "shadow waits for the proof": (
@@ -111,6 +160,61 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         {"memory": BESIDE, "evidence": evidence(compared_distinct=10)}, Stage.CANARY, "dwell", {OTHER: 950, INT8: 50}),
     "a candidate that fails beside a stable one goes back to that": (
         {"memory": BESIDE, "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK, "errors", {OTHER: 1000}),
+    "rollback to float leaves the stable artifact too": (
+        {"memory": BESIDE, "evidence": evidence(condemned_by="errors"), "spec": spec(rollback={"to": "Float"})},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "but not while float has no pods": (
+        {"memory": BESIDE, "evidence": evidence(condemned_by="errors"), "spec": spec(rollback={"to": "Float"}),
+         "backends": {FLOAT: backend(FLOAT, ready=0), INT8: backend(INT8), OTHER: backend(OTHER)}},
+        Stage.ROLLED_BACK, "errors", {OTHER: 1000}),
+    "the next safer artifact of the search follows a condemned one, from shadow": (
+        {"memory": FALLEN, "spec": TO_SAFER}, Stage.SHADOWING,
+        f"taken from the front (safer) after {INT8[:10]}: errors", {FLOAT: 1000}),
+    "beside a stable artifact that goes on serving": (
+        {"memory": FALLEN.model_copy(update={"stable": BESIDE.stable}), "spec": TO_SAFER}, Stage.SHADOWING,
+        "from the front", {OTHER: 1000}),
+    "unless nobody asked for it": ({"memory": FALLEN}, Stage.ROLLED_BACK, "was rolled back: errors", {FLOAT: 1000}),
+    "a condemned safer one is passed over for the safest": (
+        {"memory": FALLEN.model_copy(update={"condemned": (*condemned(), *condemned(SAFER))}), "spec": TO_SAFER},
+        Stage.SHADOWING, f"INT8 {SAFEST[:10]}: taken from the front (safest)", {FLOAT: 1000}),
+    "with none left the incumbent serves": (
+        {"memory": FALLEN.model_copy(
+            update={"condemned": (*condemned(), *condemned(SAFER), *condemned(SAFEST))}), "spec": TO_SAFER},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "a front of other inputs is none": (
+        {"memory": FALLEN.model_copy(update={"front": front(SAFEST, inputs=OLD_INPUTS)}), "spec": TO_SAFER},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "faster ones of the front are not safer": (
+        {"memory": FALLEN.model_copy(update={"front": front(OTHER)}), "spec": TO_SAFER}, Stage.ROLLED_BACK, "errors",
+        {FLOAT: 1000}),
+    "nothing follows what a person stopped by hand": (
+        {"memory": FALLEN.model_copy(update={"condemned": condemned(reason="abort: its weight was lowered by hand")}),
+         "spec": TO_SAFER}, Stage.ROLLED_BACK, "abort", {FLOAT: 1000}),
+    "nothing follows while paused": (
+        {"memory": FALLEN, "spec": spec(rollback={"to": "SaferArtifact"}, rollout={"mode": "Paused"})},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "retry comes before a safer one": (
+        {"memory": FALLEN, "spec": spec(rollback={"to": "SaferArtifact"}, rollout={"retry": INT8})},
+        Stage.SHADOWING, "retry names it", {FLOAT: 1000}),
+    "though its time has not come while the route still says why": (
+        {"memory": FALLEN, "spec": spec(rollback={"to": "SaferArtifact"}, rollout={"retry": INT8}),
+         "route": RouteSeen({FLOAT[:10]: 1000}, accepted=True, condemned=((INT8, "errors"),))},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "an artifact out of the front needs no verdict on its speed": (
+        {"memory": status(candidate=artifact(SAFER, verdict=Verdict.INCONCLUSIVE, role="safer")), "spec": TO_SAFER,
+         "backends": {FLOAT: backend(FLOAT), SAFER: backend(SAFER)}}, Stage.CANARY, "5 %", {FLOAT: 950, SAFER: 50}),
+    "a candidate on a CPU without its certificate stalls": (
+        {"memory": status(candidate=artifact()), "backends": STRAYED}, Stage.STALLED, WRONG_CPU, {FLOAT: 1000}),
+    "a canary that strays there loses its weight, and is not condemned": (
+        {"memory": canary(50), "backends": STRAYED}, Stage.STALLED, WRONG_CPU, {FLOAT: 1000}),
+    "a promoted one leaves everything to float": (
+        {"memory": PROMOTED, "backends": STRAYED}, Stage.STALLED, WRONG_CPU, {FLOAT: 1000}),
+    "evidence condemns it there too": (
+        {"memory": canary(50), "backends": STRAYED, "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK,
+        "errors", {FLOAT: 1000}),
+    "new inputs are quantized though the old artifact refuses to serve": (
+        {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "backends": STRAYED}, Stage.QUANTIZING, "certifying",
+        {FLOAT: 1000}),
     "a condemned artifact stays away": (
         {"memory": status(candidate=artifact(), condemned=condemned())}, Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
     "the route remembers a condemnation that the status missed": (
@@ -223,6 +327,8 @@ def every_observation() -> list[Observation]:
     specs += [spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT})]
     jobs = [None, done(), JobSeen(finished=True, failure="no")]
     routes = [None, RouteSeen({}, accepted=False, refusal="no")]
+    everything = itertools.product(memories, proofs, readiness, specs, jobs, routes)
+    after_a_fall = itertools.product([FALLEN, canary(5), PROMOTED], proofs, readiness, [TO_SAFER], [None], [None])
     return [
         seen(
             memory=memory,
@@ -233,9 +339,7 @@ def every_observation() -> list[Observation]:
             job=job,
             route=route,
         )
-        for memory, proof, ready, a_spec, job, route in itertools.product(
-            memories, proofs, readiness, specs, jobs, routes
-        )
+        for memory, proof, ready, a_spec, job, route in itertools.chain(everything, after_a_fall)
     ]
 
 
@@ -276,6 +380,8 @@ def remember(at: Observation, decision: Any) -> Any:
             "stable": memory.stable,
             "condemned": memory.condemned,
             "progress": memory.progress,
+            "front": memory.front,
+            "seal": memory.seal,
         }
     )
 
@@ -325,3 +431,34 @@ def test_a_handover_is_remembered_with_its_lineage() -> None:
     assert decision.memory.provenance is not None
     assert decision.memory.provenance.model == SOURCE.sha256
     assert Source.model_validate(SOURCE.model_dump()) == decision.memory.source
+
+
+def test_a_handover_brings_its_front_its_cpu_and_its_opening() -> None:
+    entry = FrontEntry(
+        sha256=SAFER, uri="oci://r/s", role="smallest", size_ratio=0.6, drop_upper_bound=0.002, safer=True
+    )
+    chosen = FrontEntry(sha256=INT8, uri="oci://r/i", role="fastest", size_ratio=0.3, drop_upper_bound=0.004)
+    figures = ArtifactFigures(file="m", sha256=INT8, size_ratio=0.3, latency_ratio=2, portable=False)
+    handover = Handover(
+        inputs=INPUTS,
+        verdict=Verdict.BENEFICIAL,
+        artifact=figures,
+        front=(entry, entry, chosen),
+        cpu_features=("avx2", "avx512f"),
+        signoff=signoff(upper=0.07),
+    )
+    opening = SealOpening(data="d" * 64, number=1, artifacts=(INT8,))
+    decision = decide(seen(job=JobSeen(finished=True, handover=handover), openings=(opening,)))
+    artifact_ = decision.memory.candidate
+    assert artifact_
+    assert (artifact_.portable, artifact_.cpu_features) == (False, ("avx2", "avx512f"))
+    assert artifact_.disagreement_upper_bound == 0.07
+    [other] = decision.memory.front
+    assert (other.digest, other.inputs, other.role, other.safer) == (SAFER, INPUTS, "smallest", True)
+    assert decision.memory.seal == (opening,)
+
+
+def test_what_is_not_portable_runs_with_the_features_it_was_certified_on() -> None:
+    memory = status(candidate=artifact(portable=False, cpu_features=("avx2",)))
+    [int8] = [each for each in decide(seen(memory=memory)).target.running if each.variant == "int8"]
+    assert (int8.portable, int8.cpu_features) == (False, ("avx2",))

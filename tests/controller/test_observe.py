@@ -11,7 +11,7 @@ from quanary.controller.metrics import Metrics
 from quanary.controller.observe import observe
 from quanary.controller.settings import Settings
 from quanary.controller.world import World
-from quanary.wire.report import Handover, Refusal
+from quanary.wire.report import Handover, Opening, Refusal
 from tests.controller.scenes import FLOAT, INT8, NOW, artifact, evidence, spec, spec_body, status
 
 KEY = ModelKey("team", "m")
@@ -193,3 +193,27 @@ def test_the_switch_of_the_namespace_or_of_the_operator_turns_models_off() -> No
             "data": {"mode": "FloatOnly"},
         }
         assert seen(model(), switch).switched_off == (namespace != "other")
+
+
+def test_what_the_server_refuses_is_seen_apart_from_what_merely_fails() -> None:
+    refusal = Refusal(field="artifact", found="avx2", allowed="avx2, avx512_vnni")
+    ended = {"terminated": {"exitCode": 1, "message": refusal.to_message()}}
+    strayed = pod(INT8, ready=False)
+    strayed["status"]["containerStatuses"] = [{"name": "server", "restartCount": 1, "state": ended}]
+    memory = status(candidate=artifact()).model_dump(by_alias=True, mode="json")
+    found = seen(model(status=memory), deployment("int8", INT8), strayed)
+    assert found.backends[INT8].refusal == refusal.sentence
+
+
+def test_openings_of_the_seal_are_read_from_jobs_of_older_inputs_too() -> None:
+    labels = {names.LABEL_JOB_OF: "m"}
+    job = {"kind": "Job", "metadata": metadata("m-quantize-old", labels=labels), "status": {}}
+    handed = Handover(inputs="old", opening=Opening(data="d" * 64, number=2, artifacts=(INT8,)))
+    its_pod = {
+        "kind": "Pod",
+        "metadata": metadata("q", labels={"batch.kubernetes.io/job-name": "m-quantize-old"}),
+        "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 0, "message": handed.to_message()}}}]},
+    }
+    assert [(each.data, each.number) for each in seen(model(), job, its_pod).openings] == [("d" * 64, 2)]
+    strangers = {**job, "metadata": metadata("m-quantize-old", labels=labels, ownerReferences=[])}
+    assert seen(model(), strangers, its_pod).openings == ()

@@ -46,6 +46,20 @@ def test_a_refusal_is_still_told_while_the_container_waits_to_be_restarted() -> 
     assert pods.failure([pod(init=[ended(REFUSED, last=True, waiting="CrashLoopBackOff")])]) == REFUSAL.sentence
 
 
+def test_a_server_that_refuses_its_cpu_is_heard_between_its_restarts() -> None:
+    again = ended(REFUSED, last=True, waiting="CrashLoopBackOff")
+    assert pods.refusal([pod(ready=False, main=[again])]) == REFUSAL.sentence
+
+
+def test_a_pod_that_is_ready_or_going_refuses_nothing() -> None:
+    refused = [ended(REFUSED, last=True, waiting="")]
+    assert pods.refusal([pod(main=refused), pod(ready=False, going=True, main=refused)]) == ""
+
+
+def test_a_crash_is_no_refusal() -> None:
+    assert pods.refusal([pod(ready=False, main=[ended("Killed")])]) == ""
+
+
 def test_a_crash_loop_tells_its_last_words() -> None:
     text = pods.failure([pod(main=[ended("no such operator: Foo", last=True, waiting="CrashLoopBackOff")])])
     assert text == "container fetch keeps failing: no such operator: Foo"
@@ -72,3 +86,17 @@ def test_a_log_tail_is_no_handover_but_the_last_words() -> None:
     failed = [pod(main=[ended("Killed")])]
     assert pods.handover(failed) is None
     assert "exit code 1" in pods.last_words(failed)
+
+
+def unscheduled(message: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return {"metadata": {"name": "p"}, "status": {"conditions": [condition]}}
+
+
+def test_a_claim_that_is_missing_is_named() -> None:
+    text = '0/1 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/1 nodes are available.'
+    assert pods.failure([unscheduled(text)]) == text
+
+
+def test_want_of_cpu_may_pass() -> None:
+    assert pods.failure([unscheduled("0/1 nodes are available: 1 Insufficient cpu.")]) == ""

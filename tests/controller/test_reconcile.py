@@ -1,16 +1,20 @@
 """Whole lives of a model in memory, with the operator dying at every single write."""
 
+import itertools
 from typing import Any
 
 import pytest
 
 from quanary.api.v1alpha1 import Stage as StageWord
 from quanary.controller.cluster import ClusterError
-from tests.controller.scenes import FLOAT, INT8, NEW_FLOAT
+from quanary.wire.report import FrontEntry, Opening, Refusal
+from tests.controller.scenes import FLOAT, INT8, NEW_FLOAT, SAFER, SAFEST
 from tests.controller.world import KEY, Stage
 
 FLOAT_NAME, INT8_NAME = f"m-float-{FLOAT[:10]}", f"m-int8-{INT8[:10]}"
+SAFER_NAME, SAFEST_NAME = f"m-int8-{SAFER[:10]}", f"m-int8-{SAFEST[:10]}"
 ROUNDS = 20
+SEALED = "d" * 64
 
 
 async def promoted(crash_at: int = -1, *, after: bool = False) -> Stage:
@@ -29,6 +33,25 @@ async def rolled_back(crash_at: int = -1, *, after: bool = False) -> Stage:
     stage.cluster.crash_after_the_write = after
     stage.traffic.says = {"condemned_by": "errors"}
     await stage.live(ROUNDS)
+    return stage
+
+
+async def with_a_front() -> Stage:
+    """A promoted artifact out of a front, with the wish to fall back on a safer one; it turns bad."""
+    stage = Stage()
+    stage.handed_over = {
+        "front": tuple(
+            FrontEntry(
+                sha256=digest, uri=f"oci://r/{role}", role=role, size_ratio=0.5, drop_upper_bound=0.001, safer=True
+            )
+            for digest, role in ((SAFEST, "safest"), (SAFER, "safer"))
+        ),
+        "opening": Opening(data=SEALED, number=1, artifacts=(INT8, SAFER, SAFEST)),
+    }
+    stage.create(rollback={"to": "SaferArtifact"})
+    await stage.live(ROUNDS)
+    assert stage.cluster.weights() == {INT8_NAME: 1000}
+    stage.traffic.against = {INT8: {"condemned_by": "errors"}}
     return stage
 
 
@@ -158,3 +181,118 @@ async def test_a_child_removed_by_hand_comes_back(kind: str) -> None:
         del stage.cluster.objects[key]
     await stage.live(ROUNDS)
     assert stage.cluster.weights() == {INT8_NAME: 1000}
+
+
+async def test_a_safer_artifact_of_the_same_search_takes_over_from_shadow_without_a_job() -> None:
+    stage = await with_a_front()
+    before = len(stage.cluster.writes)
+    await stage.live(2)
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}, "the incumbent serves at once"
+    assert stage.seen_stages[-2:] == [StageWord.ROLLED_BACK, StageWord.SHADOWING]
+    stage.seen_steps = []
+    await stage.live(ROUNDS)
+    status = stage.cluster.status()
+    assert stage.seen_steps == [5, 50, 100], "it is proven like any other"
+    assert stage.cluster.weights() == {SAFER_NAME: 1000}
+    assert [each.digest for each in status.condemned] == [INT8]
+    assert status.stable
+    assert status.stable.because.startswith(f"taken from the front (safer) after {INT8[:10]}: errors")
+    assert not any("Job" in str(write) for write in stage.cluster.writes[before:])
+
+
+async def test_one_safer_artifact_after_the_other_and_then_the_incumbent() -> None:
+    stage = await with_a_front()
+    stage.traffic.against |= {SAFER: {"condemned_by": "mismatch"}}
+    await stage.live(2 * ROUNDS)
+    assert stage.cluster.weights() == {SAFEST_NAME: 1000}
+    stage.traffic.against |= {SAFEST: {"condemned_by": "mismatch"}}
+    await stage.live(ROUNDS)
+    status = stage.cluster.status()
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
+    assert status.stage is StageWord.ROLLED_BACK
+    assert [each.digest for each in status.condemned] == [INT8, SAFER, SAFEST]
+    before = len(stage.cluster.writes)
+    await stage.live(5)
+    assert stage.cluster.writes[before:] == [], "nothing is left to try"
+
+
+async def test_the_way_to_a_safer_artifact_survives_a_crash_before_or_after_any_of_its_writes() -> None:
+    turning_bad = await with_a_front()
+    before = len(turning_bad.cluster.writes)
+    clean = turning_bad.again()
+    await clean.live(ROUNDS)
+    writes = len(clean.cluster.writes) - before
+    assert writes > 10
+    for number, after in itertools.product(range(1, writes + 1), (False, True)):
+        stage = turning_bad.again()
+        stage.cluster.crash_at, stage.cluster.crash_after_the_write = before + number, after
+        await stage.live(ROUNDS)
+        status = stage.cluster.status()
+        assert stage.cluster.crash_at == -1, "it never crashed"
+        assert stage.cluster.weights() == {SAFER_NAME: 1000}, f"write {number}"
+        assert status.stage is StageWord.PROMOTED, f"write {number}"
+        assert [each.digest for each in status.condemned] == [INT8], f"write {number}"
+        assert left_over(stage) == left_over(clean), f"write {number}"
+
+
+async def test_an_opening_of_the_seal_outlives_the_spec_it_was_opened_for() -> None:
+    stage = await with_a_front()
+    stage.traffic.against = {}
+    change_spec(stage, validation={"data": {"uri": "oci://r/data:2", "sha256": "7" * 64}})
+    stage.handed_over = {"opening": Opening(data="7" * 64, number=1, artifacts=(INT8,))}
+    await stage.live(ROUNDS)
+    assert [(each.data, each.number) for each in stage.cluster.status().seal] == [(SEALED, 1), ("7" * 64, 1)]
+
+
+async def test_an_opening_is_remembered_though_the_spec_changed_before_its_job_was_heard() -> None:
+    stage = Stage()
+    stage.create()
+    stage.handed_over = {"opening": Opening(data=SEALED, number=1, artifacts=(INT8,))}
+    await stage.live(3)
+    assert any(kind == "Job" for kind, _ in left_over(stage))
+    assert not stage.cluster.status().seal
+    stage.nodes_and_gateway()
+    change_spec(stage, benefit={"minSpeedup": 1.5})
+    await stage.live(1)
+    assert [each.data for each in stage.cluster.status().seal] == [SEALED]
+    jobs = [body for (kind, _, _), body in stage.cluster.objects.items() if kind == "Job"]
+    assert len(jobs) == 1, "of the new inputs alone"
+    [opening] = [
+        word
+        for word in jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+        if word.startswith("--seal-opening=")
+    ]
+    assert Opening.model_validate_json(opening.partition("=")[2]).artifacts == (INT8,)
+
+
+async def test_pods_that_refuse_their_cpu_leave_everything_to_float_until_a_person_acts() -> None:
+    stage = await promoted()
+    refusal = Refusal(field="spec.runtime.nodeSelector", found="avx2", allowed="avx2, avx512_vnni")
+    stage.refusing = {INT8_NAME: refusal}
+    await stage.live(2)
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
+    status = stage.cluster.status()
+    assert (status.stage, status.because) == (StageWord.STALLED, refusal.sentence)
+    assert not status.condemned, "the node is at fault"
+    before = len(stage.cluster.writes)
+    await stage.live(5)
+    assert stage.cluster.writes[before:] == []
+    stage.refusing = {}
+    await stage.live(3)
+    assert stage.cluster.weights() == {INT8_NAME: 1000}
+    assert stage.cluster.status().stage is StageWord.PROMOTED
+
+
+async def test_a_canary_whose_pods_refuse_their_cpu_begins_again_in_shadow() -> None:
+    stage = Stage()
+    stage.create()
+    while stage.cluster.status().progress.step != 50:
+        await stage.live(1)
+    stage.refusing = {INT8_NAME: Refusal(field="spec.runtime.nodeSelector", found="avx2", allowed="avx512_vnni")}
+    await stage.live(3)
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
+    assert stage.cluster.status().stage is StageWord.STALLED
+    assert not stage.cluster.status().condemned
+    stage.refusing, stage.seen_steps = {}, []
+    await stage.live(ROUNDS)
+    assert stage.seen_steps == [5, 50, 100]

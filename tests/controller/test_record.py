@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quanary.api.v1alpha1 import Progress, QuantizedModelStatus, Stage
+from quanary.api.v1alpha1 import Progress, QuantizedModelStatus, SealOpening, Stage
 from quanary.controller.cache import Cache
 from quanary.controller.cluster import ClusterError
 from quanary.controller.decide import decide
@@ -15,7 +15,20 @@ from quanary.controller.metrics import Metrics
 from quanary.controller.record import event_manifest, record, status_of
 from quanary.controller.settings import Settings
 from quanary.controller.world import World
-from tests.controller.scenes import FLOAT, INT8, NOW, artifact, backend, canary, evidence, seen, status
+from tests.controller.scenes import (
+    FLOAT,
+    INT8,
+    NOW,
+    SAFER,
+    SAFEST,
+    artifact,
+    backend,
+    canary,
+    evidence,
+    front,
+    seen,
+    status,
+)
 
 PROMOTED = status(stable=artifact())
 SPLIT = RouteSeen({FLOAT[:10]: 500, INT8[:10]: 500}, accepted=True)
@@ -172,3 +185,12 @@ def test_control_characters_never_reach_an_event() -> None:
     assert manifest["note"].isprintable()
     assert manifest["type"] == "Warning"
     assert decide(at).stage is Stage.STALLED
+
+
+def test_front_and_seal_stand_in_the_status() -> None:
+    opening = SealOpening(data="d" * 64, number=1, artifacts=(INT8,))
+    known = written(seen(memory=status(candidate=artifact(), front=front(SAFEST, SAFER)), openings=(opening,)))
+    assert [each.digest for each in known.front] == [SAFEST, SAFER]
+    assert known.seal == (opening,)
+    wire = known.model_dump(by_alias=True, mode="json", exclude_none=True)
+    assert QuantizedModelStatus.model_validate(wire).seal == known.seal

@@ -2,7 +2,7 @@
 
 from quanary.controller.decide import decide
 from quanary.controller.subject import subject_of
-from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, seen, spec, status
+from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, disagreeing, seen, spec, status
 
 
 def test_nobody_is_compared_before_there_is_an_artifact() -> None:
@@ -48,3 +48,11 @@ def test_a_retried_artifact_begins_its_evidence_anew() -> None:
     subject = subject_of(retried, decide(retried))
     assert subject
     assert subject.retried
+
+
+def test_without_a_gate_of_the_users_the_sealed_answers_set_it() -> None:
+    at = seen(memory=canary(5).model_copy(update={"candidate": disagreeing(0.0, 0.04)}))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert subject.mismatch == 0.08
+    assert subject.compared_wanted == 1_000_000 + 250, "fewer comparisons prove a wider gate"

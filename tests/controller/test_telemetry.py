@@ -28,7 +28,7 @@ from tests.controller.simulation import START, Rates, history
 
 FLOAT, INT8, OTHER = "f" * 64, "a" * 64, "b" * 64
 KEY = ModelKey("shop", "classifier")
-SUBJECT = Subject(KEY, "uid-1", FLOAT, INT8, Gates(mismatch=0.1), steps=5)
+SUBJECT = Subject(KEY, "uid-1", FLOAT, INT8, Gates(), mismatch=0.1, steps=5)
 SETTINGS = Settings(tick=timedelta(seconds=2))
 OF_A_TWIN = {COMPARED, MISMATCHED, COMPARED_DISTINCT, MISMATCHED_DISTINCT}
 GOOD = Rates(requests=20, compared=20)

@@ -154,7 +154,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 async def test_errors_retreat_and_condemn_by_exact_counts(url: str, exporters: dict[str, Exporter]) -> None:
     with closing(Prometheus(url)) as client:
         telemetry = Telemetry(client, Settings())
-        subject = Subject(KEY, "uid-1", FLOAT, INT8, Gates(), steps=5, step=1, since=datetime.now(UTC))
+        subject = Subject(KEY, "uid-1", FLOAT, INT8, Gates(), mismatch=0.02, steps=5, step=1, since=datetime.now(UTC))
         telemetry.track(subject, datetime.now(UTC))
         deadline = time.monotonic() + PATIENCE_SECONDS
         evidence, woken = None, False

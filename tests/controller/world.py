@@ -20,7 +20,7 @@ from quanary.controller.resync import list_everything
 from quanary.controller.settings import Settings
 from quanary.controller.telemetry import Subject
 from quanary.controller.world import World
-from quanary.wire.report import ArtifactFigures, Handover
+from quanary.wire.report import ArtifactFigures, Handover, Refusal
 from tests.controller.fake_cluster import FakeCluster
 from tests.controller.scenes import INT8, NOW, evidence, spec_body
 
@@ -38,6 +38,7 @@ class Traffic:
         self.subject: Subject | None = None
         self.compared = 0
         self.says: dict[str, Any] = {}
+        self.against: dict[str, dict[str, Any]] = {}  # by the digest it is said of
 
     def track(self, subject: Subject, now: datetime) -> None:
         self.subject = subject
@@ -47,7 +48,10 @@ class Traffic:
 
     def reading(self, key: ModelKey) -> Evidence | None:
         self.compared += 5000
-        return evidence(compared_distinct=self.compared, **self.says) if self.subject else None
+        if self.subject is None:
+            return None
+        said = self.says | self.against.get(self.subject.int8_digest, {})
+        return evidence(compared_distinct=self.compared, **said)
 
 
 class CheckedCluster(FakeCluster):
@@ -123,6 +127,8 @@ class CheckedCluster(FakeCluster):
         assert status["observedGeneration"] >= before.observed_generation
         gone = {each.digest for each in before.condemned} - {each["digest"] for each in status.get("condemned", [])}
         assert gone <= {status["progress"].get("retried")}, "a condemnation was forgotten"
+        after = QuantizedModelStatus.model_validate(status)
+        assert set(before.seal) <= set(after.seal), "an opening of the seal was forgotten"
 
 
 class Stage:
@@ -134,8 +140,18 @@ class Stage:
         self.traffic = Traffic()
         self.metrics = Metrics()
         self.settings = Settings()
+        self.handed_over: dict[str, Any] = {}  # by the quantizer, besides the artifact
+        self.refusing: dict[str, Refusal] = {}  # by Deployment: what its pods say instead of serving
         self.seen_steps: list[int] = []
         self.seen_stages: list[str] = []
+
+    def again(self) -> "Stage":
+        """The same world once more, to go on from here another way."""
+        other = Stage()
+        other.now, other.handed_over = self.now, self.handed_over
+        other.cluster.begin_as(self.cluster)
+        other.traffic.compared, other.traffic.against = self.traffic.compared, self.traffic.against
+        return other
 
     def create(self, **changes: Any) -> None:
         """A user applies the resource."""
@@ -186,14 +202,24 @@ class Stage:
         return {name for kind, _, name in self.cluster.objects if kind in ("Deployment", "Job")}
 
     def _run(self, deployment: Body) -> None:
-        counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+        refusal = self.refusing.get(deployment["metadata"]["name"])
+        ready = 0 if refusal else 1
+        counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready, "availableReplicas": ready}
         self._set_status(deployment, {**counts, "observedGeneration": deployment["metadata"]["generation"]})
-        self._pod(deployment, deployment["spec"]["template"]["metadata"]["labels"], {})
+        self._pod(
+            deployment, deployment["spec"]["template"]["metadata"]["labels"], _refused(refusal) if refusal else {}
+        )
 
     def _complete(self, job: Body) -> None:
         inputs = job["metadata"]["annotations"][names.ANNOTATION_INPUTS]
         figures = ArtifactFigures(file="m.onnx", sha256=INT8, size_ratio=0.3, latency_ratio=1.5)
-        left = Handover(inputs=inputs, verdict=Verdict.BENEFICIAL, because="it is", artifact=figures, uri="oci://r/a")
+        judged: dict[str, Any] = {
+            "verdict": Verdict.BENEFICIAL,
+            "because": "it is",
+            "artifact": figures,
+            "uri": "oci://r/a",
+        }
+        left = Handover(inputs=inputs, **(judged | self.handed_over))
         self._set_status(job, {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]})
         ended = {"terminated": {"exitCode": 0, "message": left.to_message()}}
         labels = {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
@@ -213,3 +239,11 @@ class Stage:
         if body.get("status") != status:
             metadata = {**body["metadata"], "generation": body["metadata"].get("generation", 1)}
             self.cluster.put({**body, "metadata": metadata, "status": status})
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    """A server that was started again and again, and refuses each time."""
+    ended = {"terminated": {"exitCode": 2, "message": refusal.to_message()}}
+    server = {"name": "server", "restartCount": 5, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    unready = [{"type": "Ready", "status": "False"}]
+    return {"conditions": unready, "containerStatuses": [{**server, "lastState": ended}]}

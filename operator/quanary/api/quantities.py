@@ -47,5 +47,8 @@ Duration = Annotated[
 Digest = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", max_length=64)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 OpenRatio = Annotated[float, Field(gt=0, lt=1)]
-Uri = Annotated[str, Field(pattern=r"^(oci|https|http)://[^\s@]+$", max_length=1024)]
+# Of a claim: no part of its path may climb out of the volume.
+_PVC: Final = r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+_BUCKET: Final = r"(s3|gs)://[a-z0-9][-a-z0-9._]*/[^\s@]+"
+Uri = Annotated[str, Field(pattern=rf"^((oci|https|http)://[^\s@]+|{_BUCKET}|{_PVC})$", max_length=1024)]
 OciRepository = Annotated[str, Field(pattern=r"^oci://[^\s@]+$", max_length=512)]

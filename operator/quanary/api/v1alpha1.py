@@ -36,16 +36,17 @@ class Spec(BaseModel):
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
 
-def keyed_by(field: str) -> dict[str, JsonValue]:
-    """Marks a list as a map by one field of its items, so that server-side apply merges item by item."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]}
+def keyed_by(*fields: str) -> dict[str, JsonValue]:
+    """Marks a list as a map by fields of its items, so that server-side apply merges item by item."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(fields)}
 
 
 class Source(Spec):
     """A file and what it must hash to."""
 
     uri: Uri
-    """Where the file is: `oci://registry/repository:tag`, or `https://host/path`."""
+    """Where the file is: `oci://registry/repository:tag`, `https://host/path`, `s3://bucket/key`, `gs://bucket/key`, or
+    `pvc://claim/path`: a PersistentVolumeClaim of the namespace, mounted read-only into every pod that reads it."""
     sha256: Digest
     """Its sha256. A file that hashes to anything else is refused before it is opened."""
 
@@ -116,9 +117,11 @@ class Calibration(Spec):
     """What the quantizer learns activation ranges from."""
 
     data: Source
-    """A tar of .npz shards: arrays keyed by the model's input names, first axis = samples."""
+    """A tar of .npz shards or a Parquet file: arrays keyed by the model's input names, first axis = samples."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Samples to use at most."""
+    method: Literal["Auto", "MinMax", "Percentile", "Entropy", "MeanSquaredError"] = "Auto"
+    """How a range follows from what was seen; Auto takes the one that does best on tuning samples."""
 
 
 class Quantization(Spec):
@@ -127,28 +130,59 @@ class Quantization(Spec):
     RULES: ClassVar = (
         Rule(
             cel="self.strategy == 'Provided' ? has(self.provided) : has(self.calibration)",
-            message="strategy Static needs calibration; strategy Provided needs provided",
+            message="strategies Auto, Static and Dynamic need calibration; strategy Provided needs provided",
             field_path="strategy",
+        ),
+        Rule(
+            cel="self.strategy != 'Dynamic' || self.activations != 'UInt16'",
+            message="strategy Dynamic has UInt8 activations only",
+            field_path="activations",
         ),
     )
 
-    strategy: Literal["Static", "Provided"] = "Static"
-    """Static: quantize with calibration data. Provided: judge an INT8 model that was brought along."""
+    strategy: Literal["Auto", "Static", "Dynamic", "Provided"] = "Auto"
+    """Auto: search for the best within the budget. Static: activation ranges from calibration data. Dynamic: at run
+    time, MatMul and LSTM only. Provided: judge an INT8 model that was brought along."""
     provided: Source | None = None
     """The INT8 model of strategy Provided; it passes the same gates."""
+    activations: Literal["Auto", "UInt8", "UInt16"] = "Auto"
+    """Type of quantized activations. UInt16 is accurate and small, but hardly ever fast."""
+    granularity: Literal["Auto", "PerTensor", "PerChannel"] = "Auto"
+    """Scales of a weight: one, or one a channel."""
+    objective: Literal["Latency", "Size"] = "Latency"
+    """What is minimised within the budget; with Size, let `benefit.accept` name SizeOnly too."""
+    weights: Literal["Portable", "FullRange"] = "Portable"
+    """Portable: 7 bits, the same results on CPUs with and without VNNI. FullRange: 8 bits; its certificate holds on one
+    kind of CPU alone, to which `runtime.nodeSelector` must pin Job and pods."""
+    max_evaluations: Annotated[int, Field(ge=1, le=10_000)] = 150
+    """Candidates and layers that the search may try."""
     keep_float: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)] = ()
     """Nodes to leave in float, by name or shell pattern; a name that matches no node is refused."""
     calibration: Calibration | None = None
-    """Calibration data of strategy Static."""
+    """Calibration and tuning data; needed by all strategies but Provided."""
 
 
 class Validation(Spec):
     """The sealed data that certify an artifact, and the drop that is allowed."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="self.metric == 'RecallAtK' || self.k == 1",
+            message="k belongs to metric RecallAtK",
+            field_path="k",
+        ),
+    )
+
     data: Source
-    """A tar of .npz shards as for calibration, with an array `label` for metric Accuracy."""
-    metric: Literal["Agreement", "Accuracy"] = "Agreement"
-    """Agreement: same top-1 class as float. Accuracy: top-1 class against `label`."""
+    """As for calibration, with an array `label` for every metric but Agreement and Cosine."""
+    metric: Literal[
+        "Agreement", "Accuracy", "F1", "F1Binary", "RocAuc", "Mae", "Rmse", "Cosine", "RecallAtK", "Wer", "Cer"
+    ] = "Agreement"
+    """Agreement: same top-1 class as float. Cosine: similarity to float's output. All others against `label`: top-1
+    class, F1 over all classes or of class 1 alone, area under the ROC curve, mean absolute or root mean square error
+    (relative to float's), label among the `k` best, word or character error rate."""
+    k: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many of the best answers metric RecallAtK looks at."""
     max_drop: Annotated[float, Field(gt=0, le=0.5)] = 0.01
     """The budget: the upper bound of the drop against float must not exceed it."""
     confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
@@ -156,12 +190,19 @@ class Validation(Spec):
 
 
 class Benefit(Spec):
-    """When INT8 is worth it on this CPU."""
+    """When a certified artifact is worth it on this CPU."""
 
     min_speedup: Annotated[float, Field(ge=0.1, le=100)] = 1.1
-    """FP32 time over INT8 time, at the serving pod's CPU limit."""
+    """FP32 time over INT8 time, at the serving pod's CPU limit: from here on it is Beneficial."""
+    min_size_reduction: Ratio = 0.25
+    """Share of the file's size saved: from here on an artifact that is not faster is SizeOnly."""
     required: bool = True
-    """Whether an artifact that is certified but not faster is rejected."""
+    """Whether an artifact that is certified, but neither Beneficial nor accepted below, is rejected."""
+    accept: Annotated[
+        tuple[Literal["SizeOnly", "Inconclusive"], ...],
+        Field(max_length=2, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = ()
+    """Verdicts that are rolled out besides Beneficial: smaller but not faster, or not clearly faster."""
 
 
 class LatencyGate(Spec):
@@ -182,8 +223,9 @@ class LatencyGate(Spec):
 class Gates(Spec):
     """Budgets watched on live traffic. A gate with evidence over its budget rolls the artifact back."""
 
-    mismatch: OpenRatio = 0.02
-    """Share of compared answers that may differ from float's."""
+    mismatch: OpenRatio | None = None
+    """Share of compared answers that may differ from float's; if absent, twice the upper bound of the artifact's sealed
+    disagreement, between 0.02 and 0.5."""
     errors: OpenRatio = 0.001
     """Share of requests that may fail (5xx, or no answer at the deadline)."""
     latency: LatencyGate = LatencyGate()
@@ -233,9 +275,17 @@ class Rollout(Spec):
     dwell: Duration = timedelta(seconds=120)
     """The least time at a step."""
     retry: Annotated[str, Field(pattern=r"^([a-f0-9]{64})?$", max_length=64)] = ""
-    """The digest of a condemned artifact to trust once more."""
+    """The digest of a condemned artifact to trust once more, unless a safer one has taken over from it."""
     mode: Literal["Auto", "Paused", "FloatOnly"] = "Auto"
     """Auto: go on. Paused: nothing forward, retreat and rollback still work. FloatOnly: float alone, at once."""
+
+
+class Rollback(Spec):
+    """What serves after an artifact was condemned."""
+
+    to: Literal["Incumbent", "Float", "SaferArtifact"] = "Incumbent"
+    """Incumbent: the artifact promoted before, else float. Float: float alone. SaferArtifact: the incumbent at once,
+    then the next safer certified artifact of the same search, proven from shadow like any other."""
 
 
 class Header(Spec):
@@ -282,6 +332,19 @@ class Route(Spec):
 class QuantizedModelSpec(Spec):
     """What a team asks for."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="self.quantization.weights != 'FullRange' || self.runtime.nodeSelector.size() > 0",
+            message="weights FullRange need runtime.nodeSelector: the certificate holds on one kind of CPU only",
+            field_path="quantization.weights",
+        ),
+        Rule(
+            cel="self.rollback.to != 'SaferArtifact' || self.quantization.strategy != 'Provided'",
+            message="strategy Provided has no safer artifact to go to",
+            field_path="rollback.to",
+        ),
+    )
+
     model: Source
     """The float ONNX model."""
     artifacts: "Artifacts"
@@ -300,6 +363,8 @@ class QuantizedModelSpec(Spec):
     """Budgets on live traffic."""
     rollout: Rollout = Rollout()
     """How traffic moves."""
+    rollback: Rollback = Rollback()
+    """What serves after an artifact was condemned."""
     critical: Critical = Critical()
     """Requests that float always answers."""
 
@@ -332,6 +397,8 @@ class Verdict(StrEnum):
     OVER_BUDGET = "OverBudget"
     NOT_CERTIFIABLE = "NotCertifiable"
     NOT_BENEFICIAL = "NotBeneficial"
+    SIZE_ONLY = "SizeOnly"
+    INCONCLUSIVE = "Inconclusive"
     BENEFICIAL = "Beneficial"
 
 
@@ -354,6 +421,8 @@ class Signoff(Spec):
     """Share of sealed samples on which both models answer differently."""
     disagreement_upper_bound: float
     """Its one-sided upper bound."""
+    disagreement_lower_bound: float = 0
+    """Its one-sided lower bound; above the mismatch gate the artifact is rejected at once."""
 
 
 class Artifact(Spec):
@@ -375,6 +444,50 @@ class Artifact(Spec):
     """FP32 time over INT8 time."""
     signoff: Signoff | None = None
     """The sealed data's figures."""
+    disagreement_upper_bound: float = 0
+    """Sealed upper bound of the share of answers that differ from float's; the default mismatch gate is twice that."""
+    role: Annotated[str, Field(max_length=32)] = ""
+    """Its place in the front, if it took over from a condemned artifact; else empty."""
+    portable: bool = True
+    """Whether it computes the same on CPUs with and without VNNI."""
+    cpu_features: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=16)] = ()
+    """CPU features it was certified on; if it is not portable, its servers refuse any others."""
+
+
+class FrontArtifact(Spec):
+    """A certified artifact of the same search that was not chosen."""
+
+    digest: Digest
+    """sha256 of its model file."""
+    uri: Annotated[str, Field(max_length=512)] = ""
+    """Where it was published."""
+    inputs: Annotated[str, Field(max_length=64)] = ""
+    """Digest of what it was made from."""
+    role: Annotated[str, Field(max_length=32)]
+    """safest, safer, fastest or smallest."""
+    safer: bool = False
+    """Whether it is safer than the artifact that was chosen."""
+    size_ratio: float = 0
+    """INT8 size over FP32 size."""
+    drop_upper_bound: float = 0
+    """Sealed upper bound of the drop."""
+    disagreement_upper_bound: float = 0
+    """Sealed upper bound of the share of answers that differ from float's."""
+    portable: bool = True
+    """Whether it computes the same on CPUs with and without VNNI."""
+    cpu_features: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=16)] = ()
+    """CPU features it was certified on."""
+
+
+class SealOpening(Spec):
+    """One opening of sealed data: the next one on the same data is judged more strictly."""
+
+    data: Digest
+    """sha256 of the sealed data."""
+    number: Annotated[int, Field(ge=1)]
+    """1 for the first."""
+    artifacts: Annotated[tuple[Digest, ...], Field(max_length=8)] = ()
+    """sha256 of each artifact that was judged."""
 
 
 class Condemned(Spec):
@@ -509,6 +622,10 @@ class QuantizedModelStatus(Spec):
     """The artifact already promoted."""
     condemned: Annotated[tuple[Condemned, ...], Field(max_length=16, json_schema_extra=keyed_by("digest"))] = ()
     """Artifacts rolled back on evidence."""
+    front: Annotated[tuple[FrontArtifact, ...], Field(max_length=3, json_schema_extra=keyed_by("digest"))] = ()
+    """Certified artifacts of the newest search other than the one chosen, from the safest to the fastest."""
+    seal: Annotated[tuple[SealOpening, ...], Field(max_length=16, json_schema_extra=keyed_by("data", "number"))] = ()
+    """Every opening of sealed data; outlives the spec it was opened for."""
     progress: Progress = Progress()
     """Where the candidate stands."""
     gates: Annotated[tuple[GateStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()

@@ -1,21 +1,34 @@
 """What the operator's settings refuse in a spec that the API server let pass. Pure."""
 
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from quanary.api.v1alpha1 import QuantizedModelSpec
 from quanary.controller.settings import Settings
 
+BUCKETS: Final = frozenset({"s3", "gs"})
+
 
 def refusal(spec: QuantizedModelSpec, settings: Settings) -> str:
     """The first field that is not allowed here, with what is; empty if all are."""
     for field, uri in _uris(spec):
-        host = urlsplit(uri).netloc
+        host = _host(uri)
+        if not host:
+            continue
         if settings.allowed_hosts and host not in settings.allowed_hosts:
             return f"{field}: found host {host}; allowed by the operator: {', '.join(settings.allowed_hosts)}"
         if uri.startswith("http://") and host not in settings.insecure_hosts:
             return f"{field}: found {uri}; allowed: https, or a host the operator lists as insecure"
     return _image_refusal(spec.runtime.image, settings)
+
+
+def _host(uri: str) -> str:
+    """As settings list it: `host:port`, or `s3://bucket`; empty for a claim, which is the namespace's own."""
+    parts = urlsplit(uri)
+    if parts.scheme == "pvc":
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in BUCKETS else parts.netloc
 
 
 def _uris(spec: QuantizedModelSpec) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ An observation is one of these scenes, and every rule must bear each of them:
     artifact handed over  weight 0, compared with float on live answers   -> prove in shadow
     canary                candidate carries its step's share              -> advance, hold, retreat or roll back
     promoted              `stable` carries everything, float stays warm   -> watch
+    condemned             weight 0; a safer one of the same front, if asked  -> prove in shadow
     candidate on stable   the stable INT8 is the incumbent, not float
     new source model      old pair serves until the new float is Available
 """
@@ -21,10 +22,12 @@ from quanary.api.names import Variant
 from quanary.api.v1alpha1 import (
     Artifact,
     Condemned,
+    FrontArtifact,
     Progress,
     Provenance,
     QuantizedModelSpec,
     QuantizedModelStatus,
+    SealOpening,
     Source,
     Stage,
 )
@@ -56,6 +59,8 @@ class Backend:
     restarts: int = 0
     # Why pods cannot start (refused by the fetch container, image not pulled); empty if nothing is wrong.
     failure: str = ""
+    # What a container of a pod that is not Ready refuses, until a person changes it; empty if nothing.
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class JobSeen:
 
     finished: bool
     handover: Handover | None = None
-    # A failure without a handover: what Kubernetes says of it.
+    # Without a handover: what Kubernetes says of its failure or, while it is not finished, of why it cannot start.
     failure: str = ""
 
 
@@ -98,6 +103,7 @@ class Observation:
     evidence: Evidence | None
     switched_off: bool = False  # the ConfigMap `quanary-switch` says FloatOnly
     name_taken: str = ""  # a child's name is held by somebody else
+    openings: tuple[SealOpening, ...] = ()  # of sealed data, by any Job of ours, older inputs included
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Running:
     variant: Variant
     digest: str
     uri: str
+    cpu_features: tuple[str, ...] = ()  # those it was certified on
+    portable: bool = True  # whether its certificate holds on other CPUs too
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ class Memory:
     condemned: tuple[Condemned, ...] = ()
     progress: Progress = field(default_factory=Progress)
     provenance: Provenance | None = None
+    front: tuple[FrontArtifact, ...] = ()
+    seal: tuple[SealOpening, ...] = ()
 
 
 @dataclass(frozen=True)

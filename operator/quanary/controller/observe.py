@@ -7,13 +7,14 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from quanary.api import names
-from quanary.api.v1alpha1 import QuantizedModelSpec, QuantizedModelStatus
+from quanary.api.v1alpha1 import QuantizedModelSpec, QuantizedModelStatus, SealOpening
 from quanary.controller import pods
 from quanary.controller.admission import refusal
 from quanary.controller.cache import Body, Cache, owner_uid
 from quanary.controller.children.inputs import inputs_digest
 from quanary.controller.children.route import backend_weights, is_accepted
 from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen
+from quanary.controller.seal import opening_of
 from quanary.controller.settings import Settings
 from quanary.controller.telemetry import Telemetry
 from quanary.controller.world import World
@@ -44,6 +45,7 @@ def observe(world: World, key: ModelKey) -> Observation | None:
         route=_route(world.cache, key, uid, now),
         evidence=_evidence(world.telemetry, key),
         switched_off=_is_switched_off(world, key),
+        openings=tuple(_openings(world.cache, key, uid)),
     )
 
 
@@ -89,6 +91,7 @@ def _backends(
             available=ready > 0 and _is_available(deployment, desired),
             restarts=pods.count_restarts(running),
             failure=pods.failure(running)[:LIMIT],
+            refusal=pods.refusal(running)[:LIMIT],
         )
 
 
@@ -102,16 +105,27 @@ def _job(cache: Cache, key: ModelKey, uid: str, inputs: str) -> JobSeen | None:
     job = cache.get("Job", key.namespace, names.job_name(key.name, inputs)) if inputs else None
     if job is None or owner_uid(job) != uid or job["metadata"].get("deletionTimestamp"):
         return None
-    of_job = {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
-    its_pods = list(cache.select("Pod", key.namespace, of_job))
+    its_pods = _pods_of(cache, key, job)
     handover = pods.handover(its_pods)
     conditions = (job.get("status") or {}).get("conditions") or ()
     true = {each["type"]: each for each in conditions if each["status"] == "True"}
     failed = true.get("Failed")
     # A refusal is final at once: trying the same inputs again cannot help.
     finished = bool(handover) or bool(failed) or "Complete" in true
-    failure = (pods.last_words(its_pods) or failed.get("message", "failed"))[:LIMIT] if failed else ""
-    return JobSeen(finished, handover, failure)
+    failure = (pods.last_words(its_pods) or failed.get("message", "failed")) if failed else ""
+    return JobSeen(finished, handover, (failure if finished else pods.failure(its_pods))[:LIMIT])
+
+
+def _openings(cache: Cache, key: ModelKey, uid: str) -> Iterator[SealOpening]:
+    """Of Jobs whose inputs the spec no longer names too: what was opened stays opened."""
+    for job in cache.select("Job", key.namespace, {names.LABEL_JOB_OF: key.name}):
+        handover = pods.handover(_pods_of(cache, key, job)) if owner_uid(job) == uid else None
+        if handover and handover.opening:
+            yield opening_of(handover.opening)
+
+
+def _pods_of(cache: Cache, key: ModelKey, job: Body) -> list[Body]:
+    return list(cache.select("Pod", key.namespace, {"batch.kubernetes.io/job-name": job["metadata"]["name"]}))
 
 
 def _route(cache: Cache, key: ModelKey, uid: str, now: datetime) -> RouteSeen | None:

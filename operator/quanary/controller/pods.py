@@ -33,6 +33,12 @@ def failure(pods: Iterable[Pod]) -> str:
     return next((text for pod in pods if not _is_going(pod) for text in _failures(pod)), "")
 
 
+def refusal(pods: Iterable[Pod]) -> str:
+    """What a container of a pod that is not Ready refuses, in a sentence; empty if none does."""
+    waiting = (pod for pod in pods if not _is_going(pod) and _condition(pod, "Ready") != "True")
+    return next((each.sentence for pod in waiting for each in _refusals(pod)), "")
+
+
 def handover(pods: Iterable[Pod]) -> Handover | None:
     """What the quantizer left in a termination message; a result before a refusal."""
     found = [each for pod in pods for message in _messages(pod) if (each := _parse_handover(message))]
@@ -61,6 +67,7 @@ def _statuses(pod: Pod) -> Iterator[Mapping[str, Any]]:
 
 
 def _failures(pod: Pod) -> Iterator[str]:
+    yield from _missing_claims(pod)
     for each in _statuses(pod):
         waiting = each.get("state", {}).get("waiting") or {}
         for ended in _ended(each):
@@ -71,6 +78,21 @@ def _failures(pod: Pod) -> Iterator[str]:
                 yield f"container {each['name']} keeps failing: {text or ended.get('reason', 'no message')}"
         if waiting.get("reason") in _CANNOT_START:
             yield f"container {each['name']}: {waiting['reason']}: {waiting.get('message', '')[:_MESSAGE_LIMIT]}"
+
+
+def _missing_claims(pod: Pod) -> Iterator[str]:
+    """A claim that a URI names and that is not there, or not to be had; want of CPU or memory may pass by itself."""
+    for each in pod.get("status", {}).get("conditions") or ():
+        message = each.get("message", "")
+        if (each["type"], each["status"]) == ("PodScheduled", "False") and "persistentvolumeclaim" in message.lower():
+            yield message[:_MESSAGE_LIMIT]
+
+
+def _refusals(pod: Pod) -> Iterator[Refusal]:
+    for each in _statuses(pod):
+        for ended in _ended(each):
+            if refused := _parse_refusal(ended.get("message", "")):
+                yield refused
 
 
 def _ended(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

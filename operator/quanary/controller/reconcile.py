@@ -54,7 +54,8 @@ async def _decide(world: World, seen: Observation) -> tuple[Decision, Manifests]
 def _build(world: World, seen: Observation, decision: Decision) -> Manifests:
     if seen.spec is None or decision.target.keep_all:
         return Manifests((), (), (), None, None)
-    return build(seen.key, seen.uid, seen.spec, world.settings, decision.target, seen.inputs)
+    seal = decision.memory.seal
+    return build(seen.key, seen.uid, seen.spec, world.settings, decision.target, seen.inputs, seal)
 
 
 def _follow(world: World, seen: Observation, decision: Decision) -> None:

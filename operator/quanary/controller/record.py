@@ -70,6 +70,8 @@ def status_of(seen: Observation, decision: Decision) -> QuantizedModelStatus:
         candidate=memory.candidate,
         stable=memory.stable,
         condemned=memory.condemned[-16:],
+        front=memory.front,
+        seal=memory.seal,
         progress=memory.progress,
         gates=tuple(_gates(evidence)) if evidence else seen.memory.gates,
         # Kept while evidence is not there yet: it is what the kernel will start from.

@@ -7,8 +7,10 @@ from math import ceil
 from typing import Final
 
 from quanary.api.names import short
-from quanary.api.v1alpha1 import Artifact, Condemned, Progress, QuantizedModelSpec, Source, Stage, Verdict
+from quanary.api.v1alpha1 import Artifact, Condemned, Progress, QuantizedModelSpec, Source, Stage
 from quanary.controller.decision import WHOLE, Decision, Memory, Observation, Running, Share, Target
+from quanary.controller.fitness import disagreement, is_accepted
+from quanary.controller.seal import merge
 
 # When to look again.
 SOON: Final = timedelta(0)
@@ -45,7 +47,8 @@ class Scene:
             candidate, stable = stable, None
         if candidate and candidate.digest in digests:
             progress = Progress(retreats=progress.retreats, retried=progress.retried)
-        return Memory(status.source, candidate, stable, condemned, progress, status.provenance)
+        seal = merge(status.seal, self.seen.openings)
+        return Memory(status.source, candidate, stable, condemned, progress, status.provenance, status.front, seal)
 
     def _condemned(self) -> tuple[Condemned, ...]:
         # The route's annotation is written in the very patch that rolls back, so it may know more than the status.
@@ -109,17 +112,23 @@ class Scene:
         """Whether it was rolled back on evidence."""
         return any(each.digest == digest for each in self.memory.condemned)
 
+    def reason_of(self, digest: str) -> str:
+        """Why it was condemned; empty if it was not."""
+        return next((each.reason for each in self.memory.condemned if each.digest == digest), "")
+
     def may_retry(self, digest: str) -> bool:
         """Whether a person asked to trust it once more, and has not had that yet."""
         # Not while the route still carries the old annotation: it would be read as a new condemnation.
         is_remembered = not (self.seen.route and self.seen.route.condemned)
-        return is_remembered and self.spec.rollout.retry == digest and self.progress.retried != digest
+        return is_remembered and self.is_retry_wanted(digest)
+
+    def is_retry_wanted(self, digest: str) -> bool:
+        """Whether `rollout.retry` names it and was not honoured yet."""
+        return self.spec.rollout.retry == digest and self.progress.retried != digest
 
     def is_fit(self, artifact: Artifact) -> bool:
-        """Whether its verdict lets it be rolled out."""
-        if artifact.verdict is Verdict.NOT_BENEFICIAL:
-            return not self.spec.benefit.required
-        return artifact.verdict is Verdict.BENEFICIAL
+        """Whether its verdict, and its sealed answers, let it be rolled out."""
+        return is_accepted(self.spec, artifact) and not disagreement(self.spec, artifact)
 
     def is_ready(self, model: Source) -> bool:
         """Whether the float model has ready endpoints."""
@@ -140,6 +149,11 @@ class Scene:
         """Why its pods cannot start; empty if nothing is wrong."""
         backend = self.seen.backends.get(digest)
         return backend.failure if backend else ""
+
+    def refusal_of(self, digest: str) -> str:
+        """What its pods refuse until a person changes it; empty if nothing."""
+        backend = self.seen.backends.get(digest)
+        return backend.refusal if backend else ""
 
     def was_lowered_by_hand(self, digest: str) -> bool:
         """Whether the route gives it less than it did when the status was last written, without our asking."""
@@ -188,8 +202,17 @@ class Scene:
     def frozen(self, stage: Stage, because: str, *, reason: str) -> Decision:
         """Nothing is changed, nothing removed."""
         status = self.seen.memory
-        kept = (status.source, status.candidate, status.stable, status.condemned, status.progress, status.provenance)
-        return Decision(stage, because, Target(keep_all=True), Memory(*kept), reason=reason)
+        kept = Memory(
+            status.source,
+            status.candidate,
+            status.stable,
+            status.condemned,
+            status.progress,
+            status.provenance,
+            status.front,
+            merge(status.seal, self.seen.openings),
+        )
+        return Decision(stage, because, Target(keep_all=True), kept, reason=reason)
 
     def _runs(self, memory: Memory) -> bool:
         candidate = memory.candidate
@@ -202,7 +225,7 @@ class Scene:
         if memory.candidate and self._runs(memory):
             artifacts.append(memory.candidate)
         floats = {each.sha256: Running("float", each.sha256, each.uri) for each in sources}
-        int8s = {each.digest: Running("int8", each.digest, each.uri) for each in artifacts}
+        int8s = {each.digest: _running(each) for each in artifacts}
         return (*floats.values(), *int8s.values())
 
     def _twin(self, memory: Memory) -> str:
@@ -216,19 +239,28 @@ class Scene:
         if incumbent is None:
             return ()
         step = memory.progress.step if memory.candidate and self._runs(memory) and not float_only else 0
-        if memory.candidate is None or not step or not self.has_ready(memory.candidate.digest):
+        if memory.candidate is None or not step or not self.may_carry(memory.candidate):
             return (replace(incumbent, weight=WHOLE),)
         candidate = Share("int8", memory.candidate.digest, step * WHOLE // 100)
         return tuple(each for each in (replace(incumbent, weight=WHOLE - candidate.weight), candidate) if each.weight)
 
     def _incumbent(self, memory: Memory, *, float_only: bool) -> Share | None:
         """The stable artifact if it has ready pods, else float if it has."""
-        choices = [Share("float", memory.source.sha256, 0)] if memory.source else []
-        if memory.stable and not float_only:
-            choices.insert(0, Share("int8", memory.stable.digest, 0))
-        return next((each for each in choices if self.has_ready(each.digest)), None)
+        if memory.stable and not float_only and self.may_carry(memory.stable):
+            return Share("int8", memory.stable.digest, 0)
+        if memory.source and self.has_ready(memory.source.sha256):
+            return Share("float", memory.source.sha256, 0)
+        return None
+
+    def may_carry(self, artifact: Artifact) -> bool:
+        """Whether pods of it take requests and none refuses to serve it, as on a CPU it was not certified on."""
+        return self.has_ready(artifact.digest) and not self.refusal_of(artifact.digest)
 
     def has_ready(self, digest: str) -> bool:
         """Whether any of its pods takes requests."""
         backend = self.seen.backends.get(digest)
         return backend is not None and backend.ready > 0
+
+
+def _running(artifact: Artifact) -> Running:
+    return Running("int8", artifact.digest, artifact.uri, artifact.cpu_features, artifact.portable)

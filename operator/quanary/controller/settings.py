@@ -24,7 +24,7 @@ class Settings:
     workers: int = 4
     metrics_port: int = 9090
     health_port: int = 8081
-    allowed_hosts: tuple[str, ...] = ()  # of model and data URIs; any if empty
+    allowed_hosts: tuple[str, ...] = ()  # of model and data URIs, a bucket as s3://name; any if empty
     insecure_hosts: tuple[str, ...] = ()  # may be spoken to without TLS
     allowed_images: tuple[str, ...] = ()  # prefixes of runtime.image; only the default if empty
     image_pull_policy: str = "IfNotPresent"

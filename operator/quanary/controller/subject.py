@@ -1,6 +1,7 @@
 """Which evidence a decision asks for. Pure."""
 
 from quanary.controller.decision import Decision, Observation
+from quanary.controller.fitness import mismatch_gate
 from quanary.controller.rules.advance import comparisons_of_a_step
 from quanary.controller.telemetry import Subject
 
@@ -11,18 +12,22 @@ def subject_of(seen: Observation, decision: Decision) -> Subject | None:
     if spec is None or memory.source is None or not digest:
         return None
     progress = memory.progress
-    in_progress = memory.candidate is not None and memory.candidate.digest == digest
-    at_step = progress.compared_at_start + comparisons_of_a_step(spec)
+    artifact = next((each for each in (memory.candidate, memory.stable) if each and each.digest == digest), None)
+    if artifact is None:
+        return None
+    gate = mismatch_gate(spec, artifact)
+    at_step = progress.compared_at_start + comparisons_of_a_step(gate)
     return Subject(
         key=seen.key,
         uid=seen.uid,
         float_digest=memory.source.sha256,
         int8_digest=digest,
         gates=spec.gates,
+        mismatch=gate,
         steps=len(spec.rollout.steps),
         step=progress.step,
         since=progress.since,
-        in_progress=in_progress,
+        in_progress=artifact is memory.candidate,
         attempt=len(memory.condemned) + 1,
         retried=progress.retried == digest,
         checkpoint=seen.memory.checkpoint,

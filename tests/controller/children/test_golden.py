@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from quanary.controller.children import Manifests
-from quanary.controller.decision import Target
-from tests.controller.models import FLOAT_ALONE, built, canary, spec
+from quanary.api.v1alpha1 import SealOpening
+from quanary.controller.children import Manifests, build
+from quanary.controller.children.inputs import inputs_digest
+from quanary.controller.decision import Running, Target
+from tests.controller.models import FLOAT, FLOAT_ALONE, INT8_RUNNING, KEY, SETTINGS, UID, built, canary, spec
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -29,11 +31,42 @@ RICH: dict[str, Any] = {
     },
 }
 
+# Bound to one kind of CPU, with model and data in claims, and sealed data that were opened before.
+PINNED: dict[str, Any] = {
+    "model": {"uri": "pvc://models/digits/v3.onnx", "sha256": FLOAT},
+    "quantization": {
+        "strategy": "Auto",
+        "weights": "FullRange",
+        "objective": "Size",
+        "maxEvaluations": 40,
+        "keepFloat": ["/head/*"],
+        "calibration": {"data": {"uri": "pvc://data/calibration.parquet", "sha256": "1" * 64}, "method": "Entropy"},
+    },
+    "validation": {
+        "data": {"uri": "s3://digits-sealed/2026.tar", "sha256": "2" * 64},
+        "metric": "RecallAtK",
+        "k": 5,
+    },
+    "benefit": {"minSizeReduction": 0.5, "accept": ["SizeOnly"]},
+    "runtime": {"nodeSelector": {"cpu.example.com/vnni": "true"}},
+}
+OPENED = (SealOpening(data="2" * 64, number=1, artifacts=("9" * 64,)),)
+ON_CLAIM = Running("float", FLOAT, "pvc://models/digits/v3.onnx")
+ON_ONE_CPU = replace(INT8_RUNNING, cpu_features=("avx2", "avx512_vnni", "avx512f"), portable=False)
+
+
+def pinned() -> Manifests:
+    wanted = spec(**PINNED)
+    target = canary(50, running=(ON_CLAIM, ON_ONE_CPU), quantize=True)
+    return build(KEY, UID, wanted, SETTINGS, target, inputs_digest(wanted), OPENED)
+
+
 CASES: dict[str, Manifests] = {
     "float_alone": built(FLOAT_ALONE),
     "quantizing": built(replace(FLOAT_ALONE, quantize=True)),
     "shadow": built(canary(0)),
     "canary": built(canary(50), spec(**RICH)),
+    "pinned": pinned(),
 }
 
 

@@ -4,7 +4,15 @@ from typing import Final
 
 from quanary.api import names
 from quanary.controller.children.manifest import MANAGED, Manifest, Model, metadata, variant_labels
-from quanary.controller.children.pod import TMP_LIMIT, container, empty_dir, pod_settings, resources
+from quanary.controller.children.pod import (
+    TMP_LIMIT,
+    claim_mounts,
+    claim_volumes,
+    container,
+    empty_dir,
+    pod_settings,
+    resources,
+)
 from quanary.controller.decision import Running
 from quanary.wire.launch import (
     HTTP_PORT,
@@ -52,7 +60,7 @@ def _pod(model: Model, running: Running) -> Manifest:
         "terminationGracePeriodSeconds": 30,
         "initContainers": [_fetch(model, running)],
         "containers": [_server(model, running)],
-        "volumes": [empty_dir("models", MODELS_LIMIT), empty_dir("tmp", TMP_LIMIT)],
+        "volumes": [empty_dir("models", MODELS_LIMIT), empty_dir("tmp", TMP_LIMIT), *claim_volumes([running.uri])],
     }
 
 
@@ -68,7 +76,7 @@ def _fetch(model: Model, running: Running) -> Manifest:
     return {
         **container(model, "fetch", ["fetch", *arguments.render()]),
         "resources": _resources(model),
-        "volumeMounts": [MODELS_MOUNT, TMP_MOUNT],
+        "volumeMounts": [MODELS_MOUNT, TMP_MOUNT, *claim_mounts([running.uri])],
     }
 
 
@@ -92,6 +100,7 @@ def _server(model: Model, running: Running) -> Manifest:
 def _serve_arguments(model: Model, running: Running) -> ServeArguments:
     header = model.spec.critical.header
     ask = names.float_service if running.variant == "int8" else names.twin_service
+    certified_on = ",".join(running.cpu_features)
     return ServeArguments(
         model=MODEL_FILE,
         name=model.key.name,
@@ -103,6 +112,9 @@ def _serve_arguments(model: Model, running: Running) -> ServeArguments:
         sample_ratio=model.spec.rollout.shadow.ratio,
         latency_budget_seconds=model.spec.gates.latency.p99.total_seconds(),
         critical_header=f"{header.name}={header.value}",
+        cpu_features="" if running.portable else certified_on,
+        certified_on=certified_on,
+        termination_log=TERMINATION_LOG,
     )
 
 

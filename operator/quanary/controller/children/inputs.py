@@ -7,17 +7,24 @@ from quanary.api.v1alpha1 import QuantizedModelSpec
 
 
 def inputs_digest(spec: QuantizedModelSpec) -> str:
-    """sha256 of the canonical JSON of model, quantization, validation, benefit and scheduling.
+    """sha256 of the canonical JSON of all that shapes the artifact and its judgement, and of nothing else.
 
     Fields at their default are left out, so that a field added by an upgrade does not quantize a fleet anew.
     """
+    said = spec.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_defaults=True,
+        # What `benefit` accepts is asked of the verdict, whenever it was given.
+        include={
+            "model": True,
+            "quantization": True,
+            "validation": True,
+            "benefit": {"min_speedup", "min_size_reduction"},
+        },
+    )
     inputs = {
-        **spec.model_dump(
-            mode="json",
-            by_alias=True,
-            exclude_defaults=True,
-            include={"model", "quantization", "validation", "benefit"},
-        ),
+        **{field: value for field, value in said.items() if value},
         # These decide which machine the benefit is measured on.
         "cpu": spec.runtime.resources.cpu,
         "nodeSelector": spec.runtime.node_selector,

@@ -1,11 +1,13 @@
 """What the pods of servers and of the quantizer share: where they may run, and how little they may do."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from quanary.controller.children.manifest import Manifest, Model
-from quanary.wire.launch import TERMINATION_LOG
+from quanary.wire.launch import CLAIMS_DIRECTORY, TERMINATION_LOG
 
 USER: Final = 65532
+CLAIM_SCHEME: Final = "pvc://"
 TMP_LIMIT: Final = "64Mi"
 # A request, so that small nodes admit the pod; the limit follows what its volumes may hold.
 EPHEMERAL_REQUEST: Final = "128Mi"
@@ -68,3 +70,25 @@ def resources(model: Model, *, memory_limit: str, ephemeral_limit: str) -> Manif
 def empty_dir(name: str, size_limit: str) -> Manifest:
     """A volume of the pod's own."""
     return {"name": name, "emptyDir": {"sizeLimit": size_limit}}
+
+
+def claim_volumes(uris: Iterable[str]) -> list[Manifest]:
+    """A volume for each claim that a `pvc://claim/path` among `uris` names."""
+    return [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        for name, claim in _claims(uris).items()
+    ]
+
+
+def claim_mounts(uris: Iterable[str]) -> list[Manifest]:
+    """Where a container finds them, read-only."""
+    return [
+        {"name": name, "mountPath": f"{CLAIMS_DIRECTORY}/{claim}", "readOnly": True}
+        for name, claim in _claims(uris).items()
+    ]
+
+
+def _claims(uris: Iterable[str]) -> dict[str, str]:
+    # By number: a claim's name may be longer than a volume's.
+    found = sorted({uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in uris if uri.startswith(CLAIM_SCHEME)})
+    return {f"claim-{number}": claim for number, claim in enumerate(found)}

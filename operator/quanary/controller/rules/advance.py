@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
-from quanary.api.v1alpha1 import Artifact, Progress, QuantizedModelSpec, Stage
+from quanary.api.v1alpha1 import Artifact, Progress, Stage
 from quanary.controller.decision import Decision, Observation
+from quanary.controller.fitness import mismatch_gate, warning
 from quanary.controller.scene import WATCHFUL, Scene
 
 DROPPED_TOO_MANY: Final = 0.2
@@ -38,7 +39,8 @@ def prove_in_shadow(seen: Observation) -> Decision | None:
         return scene.decide(Stage.SHADOWING, "waiting for the INT8 pods", scene.memory, after=WATCHFUL)
     wanted = scene.spec.rollout.shadow.min_samples
     if evidence is None or not evidence.proven or evidence.compared_distinct < wanted:
-        return scene.decide(Stage.SHADOWING, _shadow_progress(scene), scene.memory, after=WATCHFUL)
+        because = "; ".join(filter(None, (_shadow_progress(scene), warning(scene.spec, candidate))))
+        return scene.decide(Stage.SHADOWING, because, scene.memory, after=WATCHFUL)
     if evidence.suspicious:
         return scene.hold("rollback evidence is half-way to its limit", "Suspicious")
     return begin_step(scene, candidate, scene.spec.rollout.steps[0], "mismatch proven within budget in shadow")
@@ -61,7 +63,7 @@ def advance_when_proven(seen: Observation) -> Decision | None:
         return None
     if doubt := _doubt(scene):
         return scene.hold(f"INT8 at {step} %: {doubt}", "Suspicious")
-    if obstacle := _obstacle(scene):
+    if obstacle := _obstacle(scene, candidate):
         return scene.decide(Stage.CANARY, f"INT8 at {step} %: {obstacle}", scene.memory, after=WATCHFUL)
     later = [each for each in scene.spec.rollout.steps if each > step]
     if later:
@@ -73,7 +75,7 @@ def advance_when_proven(seen: Observation) -> Decision | None:
 def watch_after_promotion(seen: Observation) -> Decision | None:
     """Promoted; evidence goes on, and what keeps it from going on is said."""
     scene, stable = Scene(seen), Scene(seen).memory.stable
-    if stable and not scene.has_ready(stable.digest):
+    if stable and not scene.may_carry(stable):
         because = "the INT8 pods are not ready: traffic is float's until they are"
         return scene.settle(Stage.PROMOTED, because, reason="PodsNotReady")
     if seen.evidence and seen.evidence.prometheus_gone:
@@ -94,9 +96,9 @@ def begin_step(scene: Scene, candidate: Artifact, step: int, because: str) -> De
     return scene.decide(Stage.CANARY, f"INT8 at {step} %: {because}", memory, after=WATCHFUL)
 
 
-def comparisons_of_a_step(spec: QuantizedModelSpec) -> int:
-    """Comparisons of distinct inputs that a step must see: 20 / budget."""
-    return round(COMPARISONS_PER_BUDGET / spec.gates.mismatch)
+def comparisons_of_a_step(mismatch: float) -> int:
+    """Comparisons of distinct inputs that a step must see: 20 / the budget of the mismatch gate."""
+    return round(COMPARISONS_PER_BUDGET / mismatch)
 
 
 def _doubt(scene: Scene) -> str:
@@ -109,14 +111,14 @@ def _doubt(scene: Scene) -> str:
     return ""
 
 
-def _obstacle(scene: Scene) -> str:
+def _obstacle(scene: Scene, candidate: Artifact) -> str:
     """What is still missing for the next step; empty if nothing."""
     evidence, progress, spec = scene.seen.evidence, scene.progress, scene.spec
     if evidence is None:
         return "waiting for samples"
     if scene.seen.now - (progress.since or scene.seen.now) < spec.rollout.dwell:
         return f"dwell of {spec.rollout.dwell.total_seconds():g} s"
-    needed = comparisons_of_a_step(spec)
+    needed = comparisons_of_a_step(mismatch_gate(spec, candidate))
     if (compared := evidence.compared_distinct - progress.compared_at_start) < needed:
         return f"{max(compared, 0)} of {needed} comparisons"
     if progress.step == spec.rollout.steps[-1] and not evidence.fresh_safe:

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from quanary.api.v1alpha1 import Artifact, Progress, Provenance, Stage, Verdict
+from quanary.api.v1alpha1 import Artifact, FrontArtifact, Progress, Provenance, Stage, Verdict
 from quanary.controller.decision import Decision, Memory, Observation
+from quanary.controller.fitness import disagreement
 from quanary.controller.scene import SOON, WATCHFUL, Scene
 from quanary.wire.report import Handover
 
@@ -14,10 +15,10 @@ def quantize_new_inputs(seen: Observation) -> Decision | None:
     if scene.has_artifact_of_inputs:
         return None
     memory = replace(scene.memory, candidate=None, progress=Progress(retried=scene.progress.retried))
-    if seen.job is None or not seen.job.finished:
-        return scene.decide(Stage.QUANTIZING, "making and certifying the INT8 artifact", memory, quantize=True)
     if problem := _job_problem(scene):
         return scene.decide(Stage.STALLED, problem, memory, quantize=True, reason="QuantizationFailed")
+    if seen.job is None or not seen.job.finished:
+        return scene.decide(Stage.QUANTIZING, "making and certifying the INT8 artifact", memory, quantize=True)
     if seen.job.handover is None or seen.job.handover.artifact is None:
         # Complete without a word (the message was lost): remove it and run again, the same bytes come out.
         return scene.decide(Stage.QUANTIZING, "the Job left no result: running it again", memory, after=WATCHFUL)
@@ -25,11 +26,13 @@ def quantize_new_inputs(seen: Observation) -> Decision | None:
 
 
 def reject_unfit_artifact(seen: Observation) -> Decision | None:
-    """Any verdict other than Beneficial (or what `benefit` allows): the incumbent serves."""
+    """A verdict that `benefit` does not accept, or sealed answers that live traffic would condemn: never rolled out."""
     scene = Scene(seen)
     candidate = scene.candidate
     if candidate is None or scene.is_fit(candidate):
         return None
+    if difference := disagreement(scene.spec, candidate):
+        return scene.settle(Stage.REJECTED, difference, reason="Disagrees")
     return scene.settle(Stage.REJECTED, f"{candidate.verdict}: {candidate.because}", reason=candidate.verdict)
 
 
@@ -39,7 +42,9 @@ def _job_problem(scene: Scene) -> str:
         return ""
     if job.handover and job.handover.refusal:
         return job.handover.refusal.sentence
-    return f"the quantizer failed: {job.failure}" if job.failure else ""
+    if not job.failure:
+        return ""
+    return f"the quantizer {'failed' if job.finished else 'cannot start'}: {job.failure}"
 
 
 def _take_over(scene: Scene, memory: Memory) -> Decision:
@@ -57,12 +62,38 @@ def _take_over(scene: Scene, memory: Memory) -> Decision:
         size_ratio=handover.artifact.size_ratio,
         latency_ratio=handover.artifact.latency_ratio,
         signoff=handover.signoff,
+        disagreement_upper_bound=handover.signoff.disagreement_upper_bound if handover.signoff else 0,
+        portable=handover.artifact.portable,
+        cpu_features=handover.cpu_features[:16],
     )
-    memory = replace(memory, provenance=_provenance(scene, handover))
+    memory = replace(memory, provenance=_provenance(scene, handover), front=_front(scene, handover))
     because = f"{artifact.verdict}: {artifact.because}"
+    is_bad = artifact.verdict is Verdict.OVER_BUDGET or bool(disagreement(scene.spec, artifact))
+    if memory.stable and memory.stable.digest == artifact.digest and is_bad:
+        memory = replace(memory, stable=None)  # the very artifact that serves was found wanting
     if memory.stable and memory.stable.digest == artifact.digest:
         return scene.decide(Stage.PROMOTED, because, replace(memory, stable=artifact), quantize=True, after=SOON)
     return scene.decide(Stage.QUANTIZING, because, replace(memory, candidate=artifact), quantize=True, after=SOON)
+
+
+def _front(scene: Scene, handover: Handover) -> tuple[FrontArtifact, ...]:
+    chosen = handover.artifact.sha256 if handover.artifact else ""
+    others = {each.sha256: each for each in handover.front if each.sha256 != chosen}
+    return tuple(
+        FrontArtifact(
+            digest=each.sha256,
+            uri=each.uri,
+            inputs=scene.seen.inputs,
+            role=each.role[:32],
+            safer=each.safer,
+            size_ratio=each.size_ratio,
+            drop_upper_bound=each.drop_upper_bound,
+            disagreement_upper_bound=each.disagreement_upper_bound,
+            portable=each.portable,
+            cpu_features=handover.cpu_features[:16],
+        )
+        for each in others.values()
+    )
 
 
 def _provenance(scene: Scene, handover: Handover) -> Provenance:

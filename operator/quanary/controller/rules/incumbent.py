@@ -84,5 +84,5 @@ def _wait_for_float(scene: Scene, source: Source) -> Decision:
     if not scene.is_ready(source):
         stage = Stage.PENDING if scene.memory.source is None else Stage.SERVING_FLOAT
         return scene.decide(stage, "waiting for the float pods", scene.memory, after=WATCHFUL, coming=source)
-    memory = Memory(source=source, condemned=scene.memory.condemned)
+    memory = Memory(source=source, condemned=scene.memory.condemned, seal=scene.memory.seal)
     return scene.decide(Stage.SERVING_FLOAT, "float serves", memory, after=SOON)

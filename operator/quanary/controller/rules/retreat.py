@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from quanary.api.v1alpha1 import Artifact, Condemned, Progress, Stage
+from quanary.api.v1alpha1 import Artifact, Condemned, FrontArtifact, Progress, Stage, Verdict
 from quanary.controller.decision import Decision, Observation
 from quanary.controller.rules.advance import begin_step
 from quanary.controller.scene import SOON, Scene
@@ -12,6 +12,7 @@ from quanary.controller.scene import SOON, Scene
 CLEAN_SHADOW: Final = timedelta(seconds=120)  # at weight 0 after a retreat, before the step is tried again
 RETREAT_MEMORY: Final = timedelta(hours=24)  # a second retreat within it condemns
 TOO_MANY_RESTARTS: Final = 3
+ABORT: Final = "abort"  # the first word of a condemnation by hand
 
 
 def roll_back_on_evidence(seen: Observation) -> Decision | None:
@@ -25,6 +26,37 @@ def roll_back_on_evidence(seen: Observation) -> Decision | None:
     return None
 
 
+def stall_on_refusal(seen: Observation) -> Decision | None:
+    """INT8 pods refuse to serve, as on a CPU without the artifact's certificate: weight 0, and a person must act."""
+    scene = Scene(seen)
+    subject = scene.subject
+    if subject is None or subject.inputs != seen.inputs or scene.is_condemned(subject.digest):
+        return None
+    refusal = scene.refusal_of(subject.digest)
+    if not refusal:
+        return None
+    memory = scene.memory
+    if scene.progress.step or scene.progress.resume_step:
+        progress = scene.progress.model_copy(update={"step": 0, "resume_step": 0, "since": seen.now})
+        memory = replace(memory, progress=progress)
+    return scene.decide(Stage.STALLED, refusal, memory, reason="PodsRefuse")
+
+
+def take_safer_artifact(seen: Observation) -> Decision | None:
+    """`rollback.to: SaferArtifact`: the next safer of the same search follows a condemned one, without a Job."""
+    scene = Scene(seen)
+    condemned = scene.candidate
+    if condemned is None or not scene.is_condemned(condemned.digest) or not _is_safer_wanted(scene, condemned):
+        return None
+    safer, reason = _next_safer(scene), scene.reason_of(condemned.digest)
+    if safer is None:
+        return None
+    candidate = _out_of_front(safer, f"taken from the front ({safer.role}) after {condemned.digest[:10]}: {reason}")
+    memory = replace(scene.memory, candidate=candidate, progress=Progress(retried=scene.progress.retried))
+    because = f"INT8 {candidate.digest[:10]}: {candidate.because}"
+    return scene.decide(Stage.SHADOWING, because, memory, reason="SaferArtifact", after=SOON)
+
+
 def keep_condemned_away(seen: Observation) -> Decision | None:
     """A condemned artifact gets no weight until `rollout.retry` names it."""
     scene = Scene(seen)
@@ -35,7 +67,7 @@ def keep_condemned_away(seen: Observation) -> Decision | None:
         rest = tuple(each for each in scene.memory.condemned if each.digest != candidate.digest)
         memory = replace(scene.memory, condemned=rest, progress=Progress(retried=candidate.digest))
         return scene.decide(Stage.SHADOWING, "trusted once more: rollout.retry names it", memory, after=SOON)
-    reason = next(each.reason for each in scene.memory.condemned if each.digest == candidate.digest)
+    reason = scene.reason_of(candidate.digest)
     return scene.settle(Stage.ROLLED_BACK, f"INT8 {candidate.digest[:10]} was rolled back: {reason}")
 
 
@@ -98,10 +130,11 @@ def _rollback_reason(scene: Scene, subject: Artifact) -> str:
     evidence, backend = scene.seen.evidence, scene.seen.backends.get(subject.digest)
     if evidence and evidence.condemned_by:
         return _gate_sentence(scene, evidence.condemned_by)
-    if backend and backend.restarts >= TOO_MANY_RESTARTS and scene.progress.step:
+    # A refusal is about the node it runs on, not about the artifact.
+    if backend and backend.restarts >= TOO_MANY_RESTARTS and scene.progress.step and not backend.refusal:
         return f"restarts: its containers restarted {backend.restarts} times"
     if scene.was_lowered_by_hand(subject.digest):
-        return "abort: its weight was lowered by hand"
+        return f"{ABORT}: its weight was lowered by hand"
     return ""
 
 
@@ -115,10 +148,40 @@ def _gate_sentence(scene: Scene, name: str) -> str:
     return f"{name}: {recent}{gate.bad} of {gate.samples} in all, budget {gate.budget:.1%}"
 
 
+def _is_safer_wanted(scene: Scene, condemned: Artifact) -> bool:
+    """Asked for, and no person has said otherwise: stopped it by hand, paused, or trusts it once more."""
+    is_aborted = scene.reason_of(condemned.digest).partition(":")[0] == ABORT
+    is_paused = scene.spec.rollout.mode == "Paused"
+    may_follow = not (is_aborted or is_paused or scene.is_retry_wanted(condemned.digest))
+    return scene.spec.rollback.to == "SaferArtifact" and may_follow
+
+
+def _next_safer(scene: Scene) -> FrontArtifact | None:
+    """The least safe of those that are safer than what was chosen, and that nothing speaks against."""
+    of_inputs = (each for each in reversed(scene.memory.front) if each.inputs == scene.seen.inputs)
+    return next((each for each in of_inputs if each.safer and not scene.is_condemned(each.digest)), None)
+
+
+def _out_of_front(safer: FrontArtifact, because: str) -> Artifact:
+    return Artifact(
+        digest=safer.digest,
+        uri=safer.uri,
+        inputs=safer.inputs,
+        verdict=Verdict.INCONCLUSIVE,  # certified; its speed was never measured
+        because=because[:512],
+        size_ratio=safer.size_ratio,
+        disagreement_upper_bound=safer.disagreement_upper_bound,
+        role=safer.role,
+        portable=safer.portable,
+        cpu_features=safer.cpu_features,
+    )
+
+
 def _condemn(scene: Scene, subject: Artifact, reason: str) -> Decision:
     """Back to the incumbent. The artifact is remembered as candidate, so that it is not made again."""
     entry = Condemned(digest=subject.digest, reason=reason[:256], at=scene.seen.now)
-    stable = None if scene.memory.stable == subject else scene.memory.stable
+    is_float_wanted = scene.spec.rollback.to == "Float" and scene.is_ready(scene.source)
+    stable = None if scene.memory.stable == subject or is_float_wanted else scene.memory.stable
     memory = replace(
         scene.memory,
         candidate=subject,

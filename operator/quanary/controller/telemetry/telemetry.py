@@ -43,6 +43,7 @@ class Subject:
     float_digest: str
     int8_digest: str
     gates: Gates
+    mismatch: float  # the mismatch gate, which follows from the artifact unless the user sets it
     steps: int  # how many the rollout has
     step: int = 0  # percent of the candidate now
     since: datetime | None = None  # when that step began
@@ -150,7 +151,7 @@ class Telemetry:
     def _policy(self, subject: Subject) -> Policy:
         settings, gates = self._settings, subject.gates
         return Policy(
-            mismatch=gates.mismatch,
+            mismatch=subject.mismatch,
             errors=gates.errors,
             latency_seconds=gates.latency.p99.total_seconds(),
             steps=subject.steps,
