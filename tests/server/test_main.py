@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from quanary.server.machine import cpu_features
+from quanary.wire.report import Refusal
 from tests.server import models
 from tests.server.running import free_port, until
 
@@ -86,3 +88,27 @@ def test_what_cannot_be_served_ends_the_program_with_the_reason(
     with program(models.write(tmp_path, content), log, **flags) as (process, _):
         assert process.wait(60) == 2
     assert words in logged(log)[-1]["reason"]
+
+
+def other_kind() -> str:
+    """A CPU like this one but for VNNI."""
+    return ",".join(sorted({"avx512_vnni"}.symmetric_difference(cpu_features())))
+
+
+def test_another_kind_of_cpu_than_certified_ends_the_program_before_the_model_is_read(tmp_path: Path) -> None:
+    log, last_words, wanted = tmp_path / "log", tmp_path / "termination-log", other_kind()
+    with program(tmp_path / "none.onnx", log, cpu_features=wanted, termination_log=last_words) as (process, _):
+        assert process.wait(60) == 2
+    refusal = Refusal.model_validate(json.loads(last_words.read_text())["refusal"])
+    assert refusal.field == "spec.runtime.nodeSelector"
+    assert ", ".join(cpu_features()) in refusal.found
+    assert ", ".join(wanted.split(",")) in refusal.allowed
+    assert logged(log)[-1]["reason"] == refusal.sentence
+
+
+def test_the_certified_kind_of_cpu_is_no_obstacle(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    kind = ",".join(reversed(cpu_features()))
+    with program(tmp_path / "none.onnx", log, cpu_features=kind, certified_on=other_kind()) as (process, _):
+        assert process.wait(60) == 2
+    assert "none.onnx: No such file" in logged(log)[-1]["reason"]

@@ -23,11 +23,13 @@ from quanary.server.comparison import Sampler
 from quanary.server.data_plane import DataPlane
 from quanary.server.engine import Engine, SessionEngine
 from quanary.server.logs import configure_logs
+from quanary.server.machine import cpu_features
 from quanary.server.metrics import Metrics
 from quanary.server.session import ModelFile, Session, UnservableModel, read_model
 from quanary.server.settings import Settings
 from quanary.server.twin import Comparison, TwinSettings
 from quanary.wire.launch import ServeArguments
+from quanary.wire.report import RefusedError
 
 # Longer than a gateway keeps an idle connection (Envoy: 1 h), so that it is never this side that ends one in use.
 KEEP_ALIVE_SECONDS: Final = 3700
@@ -47,12 +49,33 @@ def run(arguments: ServeArguments, wrap_engine: WrapEngine = lambda engine: engi
     configure_logs()
     try:
         settings = Settings.of(arguments)
+        _require_certified_cpu(settings)
         model = read_model(Path(arguments.model), arguments.digest)
+    except RefusedError as error:
+        _log.error("refused to start", reason=str(error))
+        if arguments.termination_log:
+            Path(arguments.termination_log).write_text(error.refusal.to_message())
+        return REFUSED
     except (ValueError, UnservableModel) as error:
         _log.error("refused to start", reason=str(error))
         return REFUSED
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signal(settings, model, wrap_engine))
+
+
+def _require_certified_cpu(settings: Settings) -> None:
+    """A certificate that is not portable speaks of one kind of CPU: on another, integer kernels may compute otherwise.
+
+    Raises:
+        RefusedError: this CPU is of another kind.
+    """
+    found = cpu_features()
+    if settings.required_features and settings.required_features != frozenset(found):
+        raise RefusedError(
+            "spec.runtime.nodeSelector",
+            f"a node whose CPU has {', '.join(found) or 'no integer kernels'}",
+            f"CPUs as the artifact was certified on, with {', '.join(sorted(settings.required_features))}",
+        )
 
 
 async def _serve_until_signal(settings: Settings, model: ModelFile, wrap_engine: WrapEngine) -> int:
@@ -76,6 +99,8 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
     front = Front(arguments.name, short(model.digest), arguments.deadline_seconds)
     metrics = Metrics(arguments.latency_budget_seconds, arguments.deadline_seconds)
     metrics.describe_model(name=front.name, digest=model.digest, variant=settings.variant)
+    if settings.certified_features:
+        metrics.describe_cpu(differs=settings.certified_features != frozenset(cpu_features()))
     users = UserTraffic(front, metrics, settings.critical)
     apps = {arguments.http_port: create_app(front, users)}
     if arguments.twin_port:

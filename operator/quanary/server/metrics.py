@@ -47,6 +47,10 @@ class Metrics:
         gauge = Gauge(names.MODEL_INFO, "the model served", tuple(labels), registry=self._people)
         gauge.labels(**labels).set(1)
 
+    def describe_cpu(self, *, differs: bool) -> None:
+        """Say whether the artifact was certified on another kind of CPU than this."""
+        Gauge(names.CPU_FEATURES_DIFFER, "whether this CPU is of another kind", registry=self._people).set(differs)
+
     def count_answer(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         """One outcome, at the moment the answer leaves or the deadline passes."""
         is_late = latency_seconds >= self._deadline

@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from quanary.api.names import Variant
-from quanary.server.cgroup import threads_allowed
+from quanary.server.machine import threads_allowed
 from quanary.wire.launch import ServeArguments
+from quanary.wire.machine import parse_features
 
 # From "not ready" until no gateway sends new requests.
 NOTICE_SECONDS: Final = 5.0
@@ -22,6 +23,8 @@ class Settings:
     variant: Variant
     critical: tuple[bytes, bytes] | None
     threads: int
+    required_features: frozenset[str]  # of the CPU; empty: any will do
+    certified_features: frozenset[str]
     notice_seconds: float = NOTICE_SECONDS
 
     @classmethod
@@ -49,7 +52,14 @@ class Settings:
         name, _, value = arguments.critical_header.partition("=")
         critical = (name.lower().encode(), value.encode()) if name else None
         variant: Variant = "int8" if arguments.variant == "int8" else "float"
-        return cls(arguments, variant, critical, arguments.threads or threads_allowed())
+        return cls(
+            arguments,
+            variant,
+            critical,
+            arguments.threads or threads_allowed(),
+            required_features=parse_features(arguments.cpu_features),
+            certified_features=parse_features(arguments.certified_on),
+        )
 
 
 def _is_http(url: str) -> bool:
