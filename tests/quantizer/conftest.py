@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from quanary.quantizer.benefit import block, blocks
 from quanary.quantizer.data import DataSet, digest_of_data, open_data
 from quanary.quantizer.inference import Model, open_model
 from tests.artifacts.services import running_registry
@@ -14,6 +15,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Host and port of a real OCI registry on loopback."""
     with running_registry(tmp_path_factory.mktemp("registry")) as host:
         yield host
+
+
+@pytest.fixture
+def quick_benefit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of benefit in this process, and short ones: tests/quantizer/benefit proves the fresh ones."""
+    monkeypatch.setattr(blocks, "run", block.run_block)
+    monkeypatch.setattr(blocks, "BLOCK_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from typing_extensions import override
 
-from quanary.quantizer import benefit
 from quanary.quantizer.__main__ import main
 from tests.quantizer.models import save_shards
 
@@ -108,9 +107,7 @@ def quantize(magika: Path, sets: tuple[Path, Path], out: Path, *more: str) -> di
     return report
 
 
-@pytest.fixture(autouse=True)
-def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benefit, "BLOCK_SECONDS", 0.05)
+pytestmark = pytest.mark.usefixtures("quick_benefit")
 
 
 def test_compute_nodes_with_channel_scales_keep_the_accuracy(

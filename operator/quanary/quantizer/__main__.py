@@ -1,4 +1,4 @@
-"""`quanary quantize`: one model in, a judged artifact and its report out."""
+"""`quanary quantize`: one model in, a judged front of artifacts and its report out."""
 
 import sys
 import tempfile
@@ -9,10 +9,14 @@ from typing import Final
 
 from quanary.api.v1alpha1 import Signoff
 from quanary.artifacts.fetch import UnreachableError
+from quanary.quantizer.certify import METRICS
+from quanary.quantizer.explain import explain
+from quanary.quantizer.graph.confine import start as start_confinement
 from quanary.quantizer.machine import tool_versions
-from quanary.quantizer.pipeline import Outcome, run
+from quanary.quantizer.output import Outcome
+from quanary.quantizer.pipeline import run
 from quanary.wire.launch import QuantizeArguments
-from quanary.wire.report import Handover, RefusedError, clip
+from quanary.wire.report import FrontEntry, Handover, RefusedError, clip
 
 REFUSED: Final = 1
 TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the Job's next pod is the retry
@@ -20,7 +24,13 @@ TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the Job's next pod is the retry
 
 def main(argv: Sequence[str]) -> int:
     """0: a verdict was reached, whichever. 1: refused, a person must change something. 75: try again."""
+    if "--explain" in argv:
+        topics = [each for each in argv[argv.index("--explain") + 1 :] if not each.startswith("-")]
+        print(explain(topics[0] if topics else "steps", METRICS))
+        return 0
     arguments = QuantizeArguments.parse(argv)
+    # Before temporary files move to the workspace: the server of confined processes keeps its socket to the end.
+    start_confinement()
     try:
         with _workspace(Path(arguments.out)) as work:
             outcome = run(arguments, work)
@@ -32,9 +42,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"not now: {error}", file=sys.stderr)
         return TRY_AGAIN
     _hand_over(arguments, _handover(arguments, outcome))
-    report = outcome.report
-    print(f"{report.verdict}: {report.because}")
-    print(f"artifact {report.artifact.sha256} {outcome.uri}".rstrip())
+    _say(arguments, outcome)
     return 0
 
 
@@ -54,6 +62,15 @@ def _workspace(out: Path) -> Iterator[Path]:
             tempfile.tempdir = before
 
 
+def _say(arguments: QuantizeArguments, outcome: Outcome) -> None:
+    report = outcome.report
+    print(f"{report.verdict}: {report.because}")
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    print(f"artifact {report.artifact.sha256} {outcome.uri}".rstrip())
+    print(f"look at {Path(arguments.out) / 'report.html'}")
+
+
 def _handover(arguments: QuantizeArguments, outcome: Outcome) -> Handover:
     report = outcome.report
     return Handover(
@@ -64,10 +81,33 @@ def _handover(arguments: QuantizeArguments, outcome: Outcome) -> Handover:
         uri=outcome.uri,
         report_sha256=outcome.report_sha256,
         signoff=Signoff.model_validate(report.signoff.model_dump()),
+        front=_others(outcome),
+        opening=report.openings[-1],
         model=report.model,
         cpu_features=report.cpu_features,
         tools=report.tools,
     )
+
+
+def _others(outcome: Outcome) -> tuple[FrontEntry, ...]:
+    """What a rollback may go to, safest first: certified, published, and not the one chosen."""
+    chosen = outcome.report.artifact.sha256
+    digests = [each.artifact.sha256 for each in outcome.report.front]
+    return tuple(
+        FrontEntry(
+            sha256=each.artifact.sha256,
+            uri=outcome.uris[each.artifact.sha256],
+            role=each.role,
+            size_ratio=each.artifact.size_ratio,
+            drop_upper_bound=each.signoff.drop_upper_bound,
+            disagreement_upper_bound=each.signoff.disagreement_upper_bound,
+            portable=each.artifact.portable,
+            safer=place < digests.index(chosen),
+        )
+        for place, each in enumerate(outcome.report.front)
+        if each.signoff and each.certified and each.artifact.sha256 in outcome.uris
+        if each.artifact.sha256 != chosen
+    )[:3]
 
 
 def _hand_over(arguments: QuantizeArguments, handover: Handover) -> None:

@@ -13,10 +13,14 @@ from quanary.wire.report import RefusedError
 
 RuntimeErrors: Final = (
     state.EPFail,
+    state.EngineError,
     state.Fail,
     state.InvalidArgument,
     state.InvalidGraph,
     state.InvalidProtobuf,
+    state.NoModel,
+    state.NoSuchFile,
+    state.NotFound,
     state.NotImplemented,
     state.RuntimeException,
     RuntimeError,
@@ -67,8 +71,8 @@ class Model:
         return outputs
 
 
-def open_model(path: Path, field: str, threads: int = 1) -> Model:
-    """Load a model on the CPU.
+def open_model(path: Path, field: str, threads: int = 1, *, optimize: bool = True) -> Model:
+    """Load a model on the CPU. Without `optimize` a quantized one computes in float what its integers stand for.
 
     Raises:
         RefusedError: on `field`, if ONNX Runtime cannot load it, or it takes what .npz data cannot hold.
@@ -77,6 +81,8 @@ def open_model(path: Path, field: str, threads: int = 1) -> Model:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except RuntimeErrors as error:

@@ -4,20 +4,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from quanary.artifacts.fetch import DATA_LIMIT_BYTES, MODEL_LIMIT_BYTES, fetch_or_use
+from quanary.artifacts.fetch import fetch_or_use
 from quanary.artifacts.verify import Wanted
-from quanary.quantizer.certify import ACCURACY, AGREEMENT
-from quanary.quantizer.data import LABEL, DataSet, digest_of_data, open_data
+from quanary.quantizer.certify import LEDGER_FILE, Metric, open_metric, read_ledger
+from quanary.quantizer.data import LABEL, Content, DataSet, content_of, distinct, gather_data
+from quanary.quantizer.graph import SOURCE_BYTES, admit, rehearse
 from quanary.quantizer.inference import Model, open_model
 from quanary.quantizer.machine import cpu_limit
-from quanary.quantizer.normalize import read_graph
 from quanary.wire.launch import QuantizeArguments
-from quanary.wire.report import RefusedError
+from quanary.wire.report import Opening, RefusedError
 
 MODEL: Final = "spec.model"
 PROVIDED: Final = "spec.quantization.provided"
 CALIBRATION: Final = "spec.quantization.calibration.data"
 VALIDATION: Final = "spec.validation.data"
+# Keys of the model's metadata; the second is PaddleOCR's.
+VOCABULARY: Final = ("vocabulary", "character")
+# Which layer of an OCI manifest is the model, if no digest says so.
+MODEL_ENDS: Final = (".onnx", ".tar")
+
+_REHEARSED: Final = 4  # samples
+_WORDS: Final = {
+    "strategy": ("spec.quantization.strategy", ("auto", "static", "dynamic", "provided")),
+    "activations": ("spec.quantization.activations", ("auto", "uint8", "uint16")),
+    "granularity": ("spec.quantization.granularity", ("auto", "pertensor", "perchannel")),
+    "method": (
+        "spec.quantization.calibration.method",
+        ("auto", "minmax", "percentile", "entropy", "meansquarederror"),
+    ),
+    "objective": ("spec.quantization.objective", ("latency", "size")),
+}
+_BOUNDS: Final = {
+    "max_drop": ("spec.validation.maxDrop", 1e-9, 1.0),
+    "confidence": ("spec.validation.confidence", 0.5, 0.9999),
+    "samples": ("spec.quantization.calibration.samples", 1, 100_000),
+    "max_evaluations": ("spec.quantization.maxEvaluations", 1, 10_000),
+    "min_speedup": ("spec.benefit.minSpeedup", 0.01, 100.0),
+    "min_size_reduction": ("spec.benefit.minSizeReduction", 0.0, 1.0),
+    "threads": ("--threads", 0, 1024),
+    "batch": ("--batch", 1, 4096),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +53,10 @@ class Inputs:
     model: Model
     model_sha256: str
     validation: DataSet
+    sealed: Content
+    judges: DataSet  # each content of the sealed data once: what a certificate may count
+    metric: Metric
+    openings: tuple[Opening, ...]  # of the seal, earlier ones
     calibration: DataSet | None
     provided: Model | None
 
@@ -37,20 +67,27 @@ def check_arguments(arguments: QuantizeArguments) -> None:
     Raises:
         RefusedError: naming the field, the value and what is allowed.
     """
-    if arguments.metric not in {AGREEMENT, ACCURACY}:
-        raise RefusedError("spec.validation.metric", repr(arguments.metric), f"{AGREEMENT} or {ACCURACY}")
-    if not 0 < arguments.max_drop <= 1:
-        raise RefusedError("spec.validation.maxDrop", f"{arguments.max_drop}", "more than 0, at most 1")
-    if not 0.5 <= arguments.confidence < 1:
-        raise RefusedError("spec.validation.confidence", f"{arguments.confidence}", "0.5 to less than 1")
-    if arguments.samples < 1:
-        raise RefusedError("spec.quantization.calibration.samples", f"{arguments.samples}", "1 or more")
-    if arguments.threads < 0:
-        raise RefusedError("--threads", f"{arguments.threads}", "0 or more")
-    if arguments.min_speedup <= 0:
-        raise RefusedError("spec.benefit.minSpeedup", f"{arguments.min_speedup}", "more than 0")
+    for name, (field, words) in _WORDS.items():
+        if (value := getattr(arguments, name)) not in words:
+            raise RefusedError(field, repr(value), ", ".join(words))
+    for name, (field, low, high) in _BOUNDS.items():
+        if not low <= (value := getattr(arguments, name)) <= high:
+            raise RefusedError(field, f"{value:g}", f"{low:g} to {high:g}")
+    if is_provided(arguments) != bool(arguments.provided):
+        raise RefusedError("spec.quantization.strategy", "provided, without a model", "--provided INT8.onnx")
     if not (arguments.calibration or arguments.provided):
         raise RefusedError(CALIBRATION, "none", "calibration data, or a provided INT8 model")
+    open_metric(arguments.metric, allow_code=may_import_code(arguments))
+
+
+def is_provided(arguments: QuantizeArguments) -> bool:
+    """Whether an INT8 model was brought along."""
+    return bool(arguments.provided) or arguments.strategy == "provided"
+
+
+def may_import_code(arguments: QuantizeArguments) -> bool:
+    """A person at a terminal may name Python functions. A Job, that carries out what others wrote, may not."""
+    return not arguments.inputs
 
 
 def threads_of(arguments: QuantizeArguments) -> int:
@@ -62,41 +99,67 @@ def gather(arguments: QuantizeArguments, work: Path) -> Inputs:
     """Fetch everything into `work`; local files are used where they are.
 
     Raises:
-        RefusedError, UnreachableError: see `fetch`, `open_model`, `open_data`.
+        RefusedError, UnreachableError: see `fetch`, `admit`, `open_data`.
     """
-    model, sha256 = _model(arguments, Wanted(arguments.model, arguments.model_sha256, MODEL), work / "model.onnx")
+    model, sha256 = _model(arguments, Wanted(arguments.model, arguments.model_sha256, MODEL), work / "model")
     provided = None
     if arguments.provided:
         wanted = Wanted(arguments.provided, arguments.provided_sha256, PROVIDED)
-        provided, _ = _model(arguments, wanted, work / "provided.onnx")
+        provided, _ = _model(arguments, wanted, work / "provided")
         _require_same_signature(model, provided)
     calibration = None
     if not provided:
         wanted = Wanted(arguments.calibration, arguments.calibration_sha256, CALIBRATION)
-        calibration = _data(arguments, wanted, work / "calibration.tar", model)
+        calibration = _data(arguments, wanted, work / "calibration", model)
     wanted = Wanted(arguments.validation, arguments.validation_sha256, VALIDATION)
-    validation = _data(arguments, wanted, work / "validation.tar", model)
-    if arguments.metric == ACCURACY and not validation.has_label:
-        found = f"{validation.path.name} without an array `{LABEL}`"
-        raise RefusedError(f"{VALIDATION}.uri", found, f"labels, or metric {AGREEMENT}")
-    return Inputs(model, sha256, validation, calibration, provided)
+    validation = _data(arguments, wanted, work / "validation", model)
+    if provided:
+        # What is normalised is run in safety there; this is not.
+        for each, field in ((model, MODEL), (provided, PROVIDED)):
+            rehearse(each.path, list(validation.read(_REHEARSED)), work, f"{field}.uri")
+    metric = _metric(arguments, model)
+    if metric.needs_label and not validation.has_label:
+        raise RefusedError(
+            f"{VALIDATION}.uri", f"{wanted.uri} without `{LABEL}`", f"labels for metric {metric.name}, or agreement"
+        )
+    sealed = content_of(validation)
+    return Inputs(
+        openings=read_ledger(Path(arguments.out) / LEDGER_FILE, arguments.seal_opening),
+        model=model,
+        model_sha256=sha256,
+        validation=validation,
+        sealed=sealed,
+        judges=distinct(validation, sealed),
+        metric=metric,
+        calibration=calibration,
+        provided=provided,
+    )
 
 
-def _model(arguments: QuantizeArguments, wanted: Wanted, to: Path) -> tuple[Model, str]:
-    hosts = frozenset(arguments.insecure_host)
-    fetched = fetch_or_use(wanted, to, hosts, MODEL_LIMIT_BYTES, ".onnx")
-    read_graph(fetched.path, f"{wanted.field}.uri")
-    return open_model(fetched.path, f"{wanted.field}.uri", threads_of(arguments)), fetched.sha256
+def _metric(arguments: QuantizeArguments, model: Model) -> Metric:
+    """Text of each class, where a metric wants it, is in the model's metadata: a line a class."""
+    metadata = model.session.get_modelmeta().custom_metadata_map
+    words = next((metadata[key] for key in VOCABULARY if key in metadata), "")
+    vocabulary = tuple(words.splitlines())
+    return open_metric(arguments.metric, allow_code=may_import_code(arguments), vocabulary=vocabulary)
+
+
+def _model(arguments: QuantizeArguments, wanted: Wanted, folder: Path) -> tuple[Model, str]:
+    folder.mkdir()
+    path = Path(wanted.uri)
+    if not path.is_dir():
+        hosts = frozenset(arguments.insecure_host)
+        path = fetch_or_use(wanted, folder / "model.onnx", hosts, SOURCE_BYTES, MODEL_ENDS).path
+    admitted = admit(path, folder, f"{wanted.field}.uri")
+    # Of a tar every byte has been hashed on the way; of files beside each other only the first, and of a folder none.
+    if not admitted.unpacked and wanted.sha256 not in {"", admitted.sha256}:
+        raise wanted.refuse_digest(admitted.sha256)
+    return open_model(admitted.path, f"{wanted.field}.uri", threads_of(arguments)), admitted.sha256
 
 
 def _data(arguments: QuantizeArguments, wanted: Wanted, to: Path, model: Model) -> DataSet:
-    if Path(wanted.uri).is_dir():
-        sha256 = digest_of_data(Path(wanted.uri))
-        if wanted.sha256 and sha256 != wanted.sha256:
-            raise wanted.refuse_digest(sha256)
-        return open_data(Path(wanted.uri), sha256, wanted.field, model.inputs)
-    fetched = fetch_or_use(wanted, to, frozenset(arguments.insecure_host), DATA_LIMIT_BYTES, ".tar")
-    return open_data(fetched.path, fetched.sha256, wanted.field, model.inputs)
+    hosts = frozenset(arguments.insecure_host)
+    return gather_data(wanted, to, model.inputs, insecure_hosts=hosts, code=may_import_code(arguments))
 
 
 def _require_same_signature(model: Model, provided: Model) -> None:

@@ -1,12 +1,25 @@
-"""What this run stands on: tool versions, CPU features, the CPU limit."""
+"""What this run stands on: tool versions, the CPU, and which artifacts compute the same on another CPU."""
 
 import platform
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-# Those that choose ONNX Runtime's integer kernels.
-_FEATURES: Final = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from quanary.quantizer.graph.external import is_external
+from quanary.quantizer.graph.walk import tensors_of
+from quanary.wire import machine
+
+# Kernels for UInt8 x Int8 by multiplying bytes into 16 bits and adding two such products, which can overflow; with one
+# of the others they add four products into 32 bits, which cannot. CPUs older than AVX2, and ARM, widen first.
+_PAIRS_IN_16_BITS: Final = frozenset({"avx2", "avx512f"})
+_SUMS_IN_32_BITS: Final = frozenset({"avx512_vnni", "avx_vnni"})
+# 255 * 64 * 2 = 32,640 fits 16 bits; 255 * 127 * 2 does not.
+_SEVEN_BIT_LIMIT: Final = 64
 
 
 def tool_versions() -> dict[str, str]:
@@ -23,21 +36,39 @@ def _installed(name: str) -> bool:
     return True
 
 
-def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
-    """Those of the CPU this runs on."""
-    for line in cpuinfo.read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            return tuple(sorted(_FEATURES & set(line.split(":", 1)[1].split())))
-    return ()
+def cpu_features() -> tuple[str, ...]:
+    """Those of the CPU this runs on that choose integer kernels, sorted."""
+    return machine.cpu_features(_read)
 
 
-def cpu_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Whole CPUs of this container's limit, at least 1; 1 without a limit. As a serving pod counts its threads."""
-    unified, quota, period = cgroup / "cpu.max", cgroup / "cpu/cpu.cfs_quota_us", cgroup / "cpu/cpu.cfs_period_us"
-    if unified.is_file():
-        words = unified.read_text().split()
-    elif quota.is_file() and period.is_file():
-        words = [quota.read_text().strip(), period.read_text().strip()]
-    else:
-        return 1
-    return 1 if words[0] in {"max", "-1"} else max(1, int(words[0]) // int(words[1]))
+def cpu_limit() -> int:
+    """Threads of one inference by this container's CPU limit, as a serving pod counts them."""
+    return machine.threads_allowed(_read)
+
+
+def _read(path: str) -> str | None:
+    file = Path(path)
+    return file.read_text() if file.is_file() else None
+
+
+def could_saturate(features: Collection[str]) -> bool:
+    """Whether 8-bit weights can overflow in the integer kernels of a CPU with these features.
+
+    VPMADDUBSW saturates at 16 bits on x86 with AVX2 or AVX-512 but without VNNI: Intel's Software Developer's Manual.
+    """
+    return not _PAIRS_IN_16_BITS.isdisjoint(features) and _SUMS_IN_32_BITS.isdisjoint(features)
+
+
+def is_portable_model(model: onnx.ModelProto) -> bool:
+    """`Recipe.portable` of a model from elsewhere, by its weights: no signed byte in it is beyond 7 bits.
+
+    Unsigned weights are widened before they are multiplied, on every CPU. Bytes in another file are not looked at, so
+    nothing is promised of them.
+    """
+    return all(_fits_seven_bits(tensor) for tensor in tensors_of(model) if tensor.data_type == onnx.TensorProto.INT8)
+
+
+def _fits_seven_bits(tensor: onnx.TensorProto) -> bool:
+    if is_external(tensor):
+        return False
+    return bool((np.abs(numpy_helper.to_array(tensor).astype(np.int16)) <= _SEVEN_BIT_LIMIT).all())

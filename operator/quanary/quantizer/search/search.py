@@ -1,0 +1,120 @@
+"""The whole search: candidates, layers if they are needed, the front, and whether this CPU saturates."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import onnx
+
+from quanary.artifacts.verify import digest_of
+from quanary.quantizer.certify.metrics import Metric
+from quanary.quantizer.machine import cpu_limit
+from quanary.quantizer.making import choose_for
+from quanary.quantizer.progress import Progress
+from quanary.quantizer.recipe import Approach
+from quanary.quantizer.search import gap, space
+from quanary.quantizer.search.evaluator import Evaluator, ExhaustedError
+from quanary.quantizer.search.explore import Explorer
+from quanary.quantizer.search.front import best_of, front_of
+from quanary.quantizer.search.journal import Journal, key_of
+from quanary.quantizer.search.judge import Judge
+from quanary.quantizer.search.subject import Subject
+from quanary.quantizer.search.trial import Found, Trial
+from quanary.wire.launch import QuantizeArguments
+from quanary.wire.report import GapFigures, LayerFigures, RefusedError
+
+FIELD: Final = "spec.model.uri"
+
+
+class ChangedError(Exception):
+    """The same recipe gave other bytes than before: something it was made of has changed meanwhile."""
+
+
+def search(
+    subject: Subject,
+    arguments: QuantizeArguments,
+    metric: Metric,
+    work: Path,
+    *,
+    cache: Path,
+    progress: Progress | None = None,
+) -> Found:
+    """The front of INT8 models in `work`, judged on tuning samples; every evaluation is journalled in `cache`.
+
+    Raises:
+        RefusedError: a choice that does not exist, `keepFloat` without a node, or a graph nothing can be made of.
+    """
+    space.check_choices(arguments)
+    evaluator = _open(subject, arguments, metric, work, cache, progress)
+    explorer = Explorer(evaluator, onnx.load(subject.normalized), arguments)
+    warnings: tuple[str, ...] = ()
+    try:
+        explorer.explore()
+    except ExhaustedError:
+        warnings = (f"the search stopped at {arguments.max_evaluations} evaluations; more may find a better model",)
+    evaluator.max_evaluations = arguments.max_evaluations
+    front = front_of(explorer.eligible, arguments.objective, arguments.max_drop)
+    if not front:
+        raise _nothing_made(evaluator.trials.values())
+    # Before the files of the front are made: the probe makes one of them, and takes it away.
+    probed = explorer.gap or _gap(evaluator, front)
+    return Found(
+        front=tuple(_made(each, evaluator) for each in front),
+        trials=tuple(evaluator.trials.values()),
+        layers=_layer_figures(explorer, front),
+        gap=probed,
+        metric=evaluator.judge.metric.name,
+        evaluations=evaluator.evaluations,
+        recalled=evaluator.recalled,
+        seeds={"emulationGap": gap.SEED},
+        warnings=warnings,
+    )
+
+
+def _open(
+    subject: Subject,
+    arguments: QuantizeArguments,
+    metric: Metric,
+    work: Path,
+    cache: Path,
+    progress: Progress | None,
+) -> Evaluator:
+    judge = Judge.open(subject.model, metric, subject.tuning, arguments.threads or cpu_limit())
+    key = key_of(subject.key, judge.metric.name, (each.digest for each in judge.samples))
+    journal = Journal.open(cache, key)
+    # One is left for the emulation of what was found.
+    allowed = max(1, arguments.max_evaluations - 1)
+    return Evaluator(subject, judge, journal, arguments.max_drop, allowed, work, progress)
+
+
+def _made(trial: Trial, evaluator: Evaluator) -> Trial:
+    path = evaluator.make(trial.recipe)
+    if digest_of(path) != trial.sha256:
+        message = f"{trial.recipe.text}: sha256 {digest_of(path)}, judged was {trial.sha256}"
+        raise ChangedError(message)
+    return replace(trial, path=path)
+
+
+def _gap(evaluator: Evaluator, front: tuple[Trial, ...]) -> GapFigures | None:
+    """Of the least safe static one; dynamic integer nodes have no emulation."""
+    static = [each for each in front if each.recipe.approach == Approach.STATIC]
+    return gap.probe(evaluator, static[-1]) if static and evaluator.left else None
+
+
+def _layer_figures(explorer: Explorer, front: tuple[Trial, ...]) -> tuple[LayerFigures, ...]:
+    """The worst first; `kept_float` in the best by the objective. Nodes judged together have one divergence."""
+    best = best_of(front, explorer.arguments.objective) or front[-1]
+    kept = set(choose_for(explorer.graph, best.recipe).kept_float)
+    operators = {node.name: node.op_type for node in explorer.graph.graph.node}
+    return tuple(
+        LayerFigures(node=name, operator=operators[name], divergence=layer.divergence, kept_float=name in kept)
+        for layer in explorer.layers
+        for name in layer.nodes
+    )
+
+
+def _nothing_made(trials: Iterable[Trial]) -> RefusedError:
+    failures = "; ".join(dict.fromkeys(f"{each.recipe.text}: {each.failure}" for each in trials))
+    found = f"a graph of which no candidate can be made or run: {failures or 'none was possible'}"
+    return RefusedError(FIELD, found, "another strategy, or the failing nodes in spec.quantization.keepFloat")
