@@ -40,18 +40,23 @@ def wheels(cache: Path) -> tuple[Path, ...]:
 
 
 def speech(cache: Path) -> Path:
-    """Fetch Debian's package of recorded prompts into `cache`.
+    """Debian's package of recorded prompts."""
+    return debian(cache, SPEECH, SPEECH_VERSION, SPEECH_SHA256)
+
+
+def debian(cache: Path, name: str, version: str, sha256: str) -> Path:
+    """Fetch a Debian package for all machines into `cache`.
 
     Raises:
         ValueError: it is not what it was.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    package = cache / f"{SPEECH}_{SPEECH_VERSION}_all.deb"
+    package = cache / f"{name}_{version}_all.deb"
     if not package.exists():
         # As root apt drops its rights for a download, if it can write here; that it cannot is only a warning.
-        subprocess.run(["apt-get", "--quiet", "download", f"{SPEECH}={SPEECH_VERSION}"], cwd=cache, check=True)
+        subprocess.run(["apt-get", "--quiet", "download", f"{name}={version}"], cwd=cache, check=True)
     found = hashlib.sha256(package.read_bytes()).hexdigest()
-    if found != SPEECH_SHA256:
-        message = f"{package}: sha256 is {found}; allowed: {SPEECH_SHA256}"
+    if found != sha256:
+        message = f"{package}: sha256 is {found}; allowed: {sha256}"
         raise ValueError(message)
     return package
