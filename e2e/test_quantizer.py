@@ -15,16 +15,20 @@ from quanary.api import names
 
 NAME = "silero-vad-auto"
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def status(stage: stories.Stage) -> Iterator[dict[str, Any]]:
     """Of the example after its Job is done, its first pod having been killed at work."""
     kube.apply(stage.namespace, stage.example(NAME))
-    wait_for_stage(stage.namespace, NAME, ("Quantizing",), 120)
-    pod = wait_for("the Job's pod works", lambda: working_pod(stage.namespace), 120)
-    kubectl("delete", "pod", pod, f"--namespace={stage.namespace}", "--force", "--grace-period=0")
-    yield wait_for_stage(stage.namespace, NAME, ("Shadowing", "Canary", "Rejected"), 420)["status"]
-    kube.delete(stage.namespace, NAME)
+    try:
+        wait_for_stage(stage.namespace, NAME, ("Quantizing",), 120)
+        pod = wait_for("the Job's pod works", lambda: working_pod(stage.namespace), 120)
+        kubectl("delete", "pod", pod, f"--namespace={stage.namespace}", "--force", "--grace-period=0")
+        yield wait_for_stage(stage.namespace, NAME, ("Shadowing", "Canary", "Rejected"), 900)["status"]
+    finally:
+        kube.delete(stage.namespace, NAME)
 
 
 def working_pod(namespace: str) -> str:

@@ -15,6 +15,10 @@ from quanary.api import names
 
 # Few enough that the 4,000 distinct inputs last: proof and steps count each once an hour.
 RATE = 10.0
+
+# A fixture brings a model up to traffic, and every wait of its own is bounded.
+pytestmark = pytest.mark.timeout(1800)
+
 CHILDREN = "deployments,services,jobs,pods,networkpolicies,httproutes.gateway.networking.k8s.io"
 
 
@@ -26,7 +30,7 @@ def canary(stage: stories.Stage) -> Iterator[str]:
     manifest["spec"]["rollout"] |= {"steps": [10, 20, 100], "dwell": "45s"}
     manifest["spec"]["gates"]["mismatch"] = 0.1  # proven in half the time
     name = stories.bring_up(stage, manifest, RATE)
-    wait_for(f"{name} carries traffic", lambda: stage.chronicle.weight_of(name), 420, every=0.5)
+    wait_for(f"{name} carries traffic", lambda: stage.chronicle.weight_of(name), 900, every=0.5)
     yield name
     stage.load.aim(name, 0)
     kube.delete(stage.namespace, name)
@@ -44,7 +48,7 @@ def test_a_killed_operator_resumes_without_a_lost_or_repeated_step(stage: storie
         "delete", "pods", f"--namespace={SYSTEM_NAMESPACE}", "--selector=app.kubernetes.io/name=quanary",
         "--force", "--grace-period=0",
     )  # fmt: skip
-    wait_for("the next step", lambda: stage.chronicle.weight_of(canary) == 200, 240, every=0.5)
+    wait_for("the next step", lambda: stage.chronicle.weight_of(canary) == 200, 480, every=0.5)
     weights = [each.weight for each in stage.chronicle.weights_of(canary)]
     assert weights == [0, 100, 200]
     steps = [each["because"] for each in status_of(stage, canary)["history"] if each["stage"] == "Canary"]
@@ -63,7 +67,7 @@ def test_without_prometheus_a_healthy_canary_holds_and_goes_on_after(stage: stor
     finally:
         kubectl(*scale, "--replicas=1")
     kubectl("rollout", "status", "deployment/prometheus", "--namespace=monitoring", "--timeout=120s")
-    wait_for("the next step", lambda: stage.chronicle.weight_of(canary) == 1000, 420, every=0.5)
+    wait_for("the next step", lambda: stage.chronicle.weight_of(canary) == 1000, 600, every=0.5)
     assert status_of(stage, canary)["condemned"] == []
 
 
@@ -71,7 +75,7 @@ def test_an_edited_spec_takes_the_candidate_off_traffic_and_begins_anew(stage: s
     patch = '{"spec": {"validation": {"maxDrop": 0.04}, "rollout": {"steps": [10, 100], "dwell": "1h"}}}'
     kubectl("patch", names.PLURAL, canary, f"--namespace={stage.namespace}", "--type=merge", f"--patch={patch}")
     wait_for_stage(stage.namespace, canary, ("Quantizing", "Shadowing"), 60)
-    wait_for_stage(stage.namespace, canary, ("Shadowing", "Promoted", "Canary"), 240)
+    wait_for_stage(stage.namespace, canary, ("Shadowing", "Promoted", "Canary"), 600)
     seen = kube.model(stage.namespace, canary)
     assert seen["status"]["observedGeneration"] == seen["metadata"]["generation"]
 

@@ -1,7 +1,7 @@
 """From a float model to a certified INT8 one, against Neural Compressor on the same data: `python -m bench.quantizer`
 
 Both tune on the same samples on one thread; both results are judged on the same sealed data by the same certificate.
-Writes out/bench-quantizer.json and fails if a figure leaves its range (ranges.toml).
+Writes out/bench-quantizer/bench-quantizer.json and fails if a figure leaves its range (ranges.toml).
 """
 
 import argparse
@@ -25,12 +25,12 @@ HERE: Final = Path(__file__).parent
 OUT: Final = Path("out/bench-quantizer")
 # A step's line on stderr: `[6/7]   12.3s  measure …`.
 MEASURE: Final = re.compile(r"\[\d+/\d+\]\s+([0-9.]+)s\s+measure")
-PEER_LIMIT_SECONDS: Final = 1800
+PEER_LIMIT_SECONDS: Final = 900
 
 
 @dataclass(frozen=True)
 class Result:
-    """One side on one model. Seconds until the result was known to be in budget; for the peer, until it said so."""
+    """One side on one model. Seconds from the start of its process until its result was certified, or was not."""
 
     seconds: float
     verdict: str
@@ -72,46 +72,55 @@ def _peer() -> Path:
     return folder / "bin/python"
 
 
-def _quantize(case: Case, out: Path, *more: str) -> tuple[str, float, dict[str, Any]]:
+def _quantize(case: Case, out: Path, *more: str) -> tuple[float, dict[str, Any]]:
+    """Seconds until measuring began, for then it was certified (the end, if nothing was), and the report."""
     command = [sys.executable, "-m", "quanary", "quantize", str(case.model), f"--validation={case.validation}"]
     command += [f"--metric={case.metric}", f"--max-drop={case.max_drop}", f"--out={out}", "--threads=1", *more]
     started = time.monotonic()
-    done = subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False)
-    seconds = time.monotonic() - started
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stderr, seconds, json.loads((out / "report.json").read_text())
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        assert run.stderr
+        lines, seconds = [], 0.0
+        for line in run.stderr:
+            lines.append(line)
+            if MEASURE.search(line):
+                seconds = time.monotonic() - started
+    if run.returncode:
+        raise SystemExit("".join(lines))
+    return seconds or time.monotonic() - started, json.loads((out / "report.json").read_text())
 
 
 def _ours(case: Case, work: Path) -> Result:
-    """Certified when measuring begins; with nothing certified, when the run ends."""
-    steps, seconds, report = _quantize(case, work / case.name / "ours", f"--calibration={case.calibration}")
-    found = MEASURE.search(steps)
-    return _result(float(found[1]) if found else seconds, report, report["search"]["evaluations"])
+    """Search and certificate."""
+    seconds, report = _quantize(case, work / case.name / "ours", f"--calibration={case.calibration}")
+    return _result(seconds, report, report["search"]["evaluations"])
 
 
 def _peer_run(case: Case, python: Path, work: Path) -> dict[str, Any]:
     model = work / case.name / "peer.onnx"
-    command = [python, HERE / "peer.py", case.model, case.calibration, model, str(case.max_drop)]
+    paths = (HERE / "peer.py", case.model, case.calibration.absolute(), model.absolute())
+    command = [python, *paths, str(case.max_drop)]
+    folder, started = work / case.name, time.monotonic()
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=work / case.name, timeout=PEER_LIMIT_SECONDS
+            command, capture_output=True, text=True, check=False, cwd=folder, timeout=PEER_LIMIT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return {"found": False, "seconds": PEER_LIMIT_SECONDS, "evaluations": 0}
+        print(f"{case.name}: the peer was stopped after {PEER_LIMIT_SECONDS} s")
+        return {"found": False}
     if done.returncode:
-        (work / case.name / "peer.log").write_text(done.stdout + done.stderr)
+        (folder / "peer.log").write_text(done.stdout + done.stderr)
         print(f"{case.name}: the peer failed: {done.stderr.strip().splitlines()[-1]}")
-        return {"found": False, "seconds": float("nan"), "evaluations": 0}
-    return {"model": model, **json.loads(done.stdout.strip().splitlines()[-1])}
+        return {"found": False}
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"model": model, **said, "seconds": time.monotonic() - started}
 
 
 def _judged(case: Case, peer: dict[str, Any], work: Path) -> Result | None:
     if not peer["found"]:
         return None
     out = work / case.name / "peer"
-    _, _, report = _quantize(case, out, f"--provided={peer['model']}")
-    return _result(peer["seconds"], report, peer["evaluations"])
+    seconds, report = _quantize(case, out, f"--provided={peer['model']}")
+    return _result(peer["seconds"] + seconds, report, peer["evaluations"])
 
 
 def _result(seconds: float, report: dict[str, Any], evaluations: int) -> Result:

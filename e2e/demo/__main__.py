@@ -18,7 +18,7 @@ from e2e.demo.stage import set_stage
 
 OUT: Final = paths.REPO / "out" / "demo.json"
 RATE: Final = 56.0  # slots a second, all models together
-LONGEST_SECONDS: Final = 1500.0
+LONGEST_SECONDS: Final = 2400.0
 
 
 def play(narrator: Narrator) -> Outcome:

@@ -54,7 +54,10 @@ def debian(cache: Path, name: str, version: str, sha256: str) -> Path:
     package = cache / f"{name}_{version}_all.deb"
     if not package.exists():
         # As root apt drops its rights for a download, if it can write here; that it cannot is only a warning.
-        subprocess.run(["apt-get", "--quiet", "download", f"{name}={version}"], cwd=cache, check=True)
+        command = ["apt-get", "--quiet", "download", f"{name}={version}"]
+        if subprocess.run(command, cwd=cache, check=False).returncode:
+            subprocess.run(["apt-get", "--quiet", "update"], check=True)  # a new machine has no lists yet
+            subprocess.run(command, cwd=cache, check=True)
     found = hashlib.sha256(package.read_bytes()).hexdigest()
     if found != sha256:
         message = f"{package}: sha256 is {found}; allowed: {sha256}"

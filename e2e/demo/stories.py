@@ -36,9 +36,9 @@ STEADY_RATE: Final = 3 * TURNING_RATE
 SLOW_SECONDS: Final = 1.5  # above the examples' budget, below the fault's delay
 ENDED: Final = ("Rejected", "RolledBack")
 STARTED_SECONDS: Final = 120.0
-PROMOTED_SECONDS: Final = 600.0
-JUDGED_SECONDS: Final = 300.0
-CANARY_SECONDS: Final = 420.0
+PROMOTED_SECONDS: Final = 1200.0
+JUDGED_SECONDS: Final = 600.0
+CANARY_SECONDS: Final = 900.0
 OFF_TRAFFIC_SECONDS: Final = 180.0  # latency is judged in blocks of 30 s
 CONDEMNED_SECONDS: Final = 240.0
 

@@ -1,12 +1,12 @@
 """Real servers on loopback: an OCI registry and web servers and a line that misbehave where asked."""
 
 import http.server
+import select
 import socket
 import socketserver
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ def running_registry(folder: Path) -> Iterator[str]:
         yield host
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
@@ -54,7 +54,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
-        except urllib.error.URLError:
+        except OSError:
             time.sleep(0.05)
     raise TimeoutError(url)
 
@@ -105,21 +105,49 @@ def cutting_relay(host: str, after_bytes: int) -> Iterator[str]:
             nonlocal left
             name, _, port = host.partition(":")
             with socket.create_connection((name, int(port))) as behind:
-                while left > 0 and (request := self.request.recv(65536)):
-                    behind.sendall(request)
-                    behind.settimeout(0.3)
-                    try:
-                        while left > 0 and (answer := behind.recv(min(65536, left))):
-                            left -= len(answer)
-                            self.request.sendall(answer)
-                    except TimeoutError:
-                        continue
+                while left > 0:
+                    ready, _, _ = select.select([self.request, behind], [], [], 0.1)
+                    if self.request in ready:
+                        if not (request := self.request.recv(65536)):
+                            return
+                        behind.sendall(request)
+                    if behind in ready:
+                        if not (answer := behind.recv(min(65536, left))):
+                            return
+                        left -= len(answer)
+                        self.request.sendall(answer)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Line) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def registry_of(manifest: bytes, blob: bytes) -> Iterator[str]:
+    """`127.0.0.1:port` of a registry that answers every request for a manifest, or a blob, with these."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = manifest if "/manifests/" in self.path else blob
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Silence."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -1,4 +1,5 @@
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from quanary.artifacts import locate
 from quanary.artifacts.fetch import Fetched, UnreachableError, fetch, fetch_or_use, local_path
 from quanary.artifacts.verify import Wanted
 from quanary.wire.report import RefusedError
-from tests.artifacts.services import free_port, web_server
+from tests.artifacts.services import free_port, registry_of, web_server
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -53,6 +54,34 @@ def test_nobody_listening_is_no_refusal(tmp_path: Path) -> None:
 def test_a_size_over_the_limit_is_refused(tmp_path: Path) -> None:
     with web_server(CONTENT) as host, pytest.raises(RefusedError, match="more than 100 bytes"):
         get(f"http://{host}/file", tmp_path, host, limit=100)
+
+
+def test_a_layer_is_what_its_manifest_says_also_where_nobody_gave_a_sha256(tmp_path: Path) -> None:
+    layer = {"digest": f"sha256:{DIGEST}", "annotations": {"org.opencontainers.image.title": "model.onnx"}}
+    manifest = json.dumps({"layers": [layer]}).encode()
+    for content, is_right in ((CONTENT, True), (CONTENT[:-1] + b"?", False)):
+        with registry_of(manifest, content) as host:
+            wanted = Wanted(f"oci://{host}/team/model:1", "", "spec.model")
+            if is_right:
+                assert fetch(wanted, tmp_path / "m", frozenset({host}), 1 << 20).sha256 == DIGEST
+                (tmp_path / "m").unlink()
+                continue
+            with pytest.raises(RefusedError, match=f"allowed: sha256:{DIGEST}, as its manifest says"):
+                fetch(wanted, tmp_path / "m", frozenset({host}), 1 << 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"[" * 100_000, b"[]", b"\xff", b'{"layers": 7}', b'{"layers": [7]}', b'{"layers": [{"digest": 7}]}',
+     b'{"layers": [{"digest": "sha256:0", "annotations": {"org.opencontainers.image.title": 7}}]}', bytes(5 << 20)],
+    ids=lambda manifest: manifest[:20].decode(errors="replace"),
+)  # fmt: skip
+@pytest.mark.parametrize("sha256", ["", DIGEST])
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, manifest: bytes, sha256: str) -> None:
+    with registry_of(manifest, CONTENT) as host, pytest.raises(RefusedError, match="an OCI image manifest"):
+        fetch(Wanted(f"oci://{host}/m:1", sha256, "spec.model"), tmp_path / "m", frozenset({host}), 1 << 20)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_loopback_is_refused_by_name(tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "sealed answers that differ more than the gate allows reject at once": (
         {"memory": status(candidate=disagreeing(0.03, 0.06)), "spec": spec(gates={"mismatch": 0.02})}, Stage.REJECTED,
         "at least 3.00% of answers differ from float's; gates.mismatch allows 2.00%", {FLOAT: 1000}),
+    "what is over the sealed budget is called so first, however its answers differ": (
+        {"memory": status(candidate=disagreeing(0.9, 0.99, verdict=Verdict.OVER_BUDGET, because="drops by 0.9"))},
+        Stage.REJECTED, "OverBudget: drops by 0.9", {FLOAT: 1000}),
     "a gate that is tightened below them takes a canary back": (
         {"memory": canary(50).model_copy(update={"candidate": disagreeing(0.03, 0.06)}),
          "spec": spec(gates={"mismatch": 0.02})}, Stage.REJECTED, "3.00%", {FLOAT: 1000}),
@@ -200,6 +203,15 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         {"memory": FALLEN, "spec": spec(rollback={"to": "SaferArtifact"}, rollout={"retry": INT8}),
          "route": RouteSeen({FLOAT[:10]: 1000}, accepted=True, condemned=((INT8, "errors"),))},
         Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
+    "a safer one that serves already is not proven beside itself": (
+        {"memory": FALLEN.model_copy(update={"stable": artifact(SAFER, inputs=OLD_INPUTS)}), "spec": TO_SAFER,
+         "backends": {FLOAT: backend(FLOAT), SAFER: backend(SAFER)}}, Stage.PROMOTED, "taken from the front",
+        {SAFER: 1000}),
+    "the front of a newer search does not follow an older artifact that the route condemned": (
+        {"memory": status(stable=artifact(OTHER, inputs=OLD_INPUTS), candidate=artifact(), front=FRONT),
+         "spec": TO_SAFER, "evidence": None,
+         "route": RouteSeen({FLOAT[:10]: 1000}, accepted=True, condemned=((OTHER, "errors"),))},
+        Stage.ROLLED_BACK, "errors", {FLOAT: 1000}),
     "an artifact out of the front needs no verdict on its speed": (
         {"memory": status(candidate=artifact(SAFER, verdict=Verdict.INCONCLUSIVE, role="safer")), "spec": TO_SAFER,
          "backends": {FLOAT: backend(FLOAT), SAFER: backend(SAFER)}}, Stage.CANARY, "5 %", {FLOAT: 950, SAFER: 50}),
@@ -248,6 +260,9 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         {"memory": status(candidate=artifact(), progress=Progress(
             since=NOW - timedelta(seconds=120), resume_step=50, retreats=(NOW - timedelta(seconds=120),)))},
         Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "but not without the proof that a gate tightened meanwhile asks for": (
+        {"memory": status(candidate=artifact(), progress=Progress(since=NOW - timedelta(hours=1), resume_step=50)),
+         "evidence": evidence(proven=False)}, Stage.SHADOWING, "no longer holds", {FLOAT: 1000}),
     "a silent canary leaves traffic": (
         {"memory": canary(50), "evidence": evidence(int8_silent=True)}, Stage.HELD, "no fresh samples", {FLOAT: 1000}),
     "both silent hold": (
@@ -456,6 +471,31 @@ def test_a_handover_brings_its_front_its_cpu_and_its_opening() -> None:
     [other] = decision.memory.front
     assert (other.digest, other.inputs, other.role, other.safer) == (SAFER, INPUTS, "smallest", True)
     assert decision.memory.seal == (opening,)
+
+
+def handed_over(verdict: Verdict, uri: str, *front: FrontEntry) -> JobSeen:
+    figures = ArtifactFigures(file="m", sha256=INT8, size_ratio=0.3, latency_ratio=2)
+    return JobSeen(True, Handover(inputs=INPUTS, verdict=verdict, artifact=figures, uri=uri, front=front))
+
+
+def test_an_artifact_whose_uri_did_not_fit_the_handover_lies_beside_the_chosen_one() -> None:
+    entry = FrontEntry(sha256=SAFER, role="safer", size_ratio=0.6, drop_upper_bound=0.002, safer=True)
+    pinned = "oci://registry.example:5000/team/m@sha256:" + "0" * 64
+    decision = decide(seen(job=handed_over(Verdict.BENEFICIAL, pinned, entry)))
+    assert [each.uri for each in decision.memory.front] == [f"oci://registry.example:5000/team/m:{SAFER}"]
+
+
+def test_a_serving_artifact_that_was_not_published_again_is_fetched_from_where_it_was() -> None:
+    stable = artifact(inputs=OLD_INPUTS)
+    decision = decide(seen(memory=status(stable=stable), job=handed_over(Verdict.NOT_CERTIFIABLE, "")))
+    assert stable.uri
+    assert [each.uri for each in decision.target.running if each.variant == "int8"] == [stable.uri]
+
+
+def test_a_rejected_canary_forgets_its_step() -> None:
+    canary_ = canary(50).model_copy(update={"candidate": disagreeing(0.03, 0.06)})
+    decision = decide(seen(memory=canary_, spec=spec(gates={"mismatch": 0.02})))
+    assert (decision.stage, decision.memory.progress.step) == (Stage.REJECTED, 0)
 
 
 def test_what_is_not_portable_runs_with_the_features_it_was_certified_on() -> None:

@@ -51,6 +51,10 @@ def test_a_server_that_refuses_its_cpu_is_heard_between_its_restarts() -> None:
     assert pods.refusal([pod(ready=False, main=[again])]) == REFUSAL.sentence
 
 
+def test_a_refused_fetch_says_nothing_against_pods_that_serve() -> None:
+    assert pods.refusal([pod(ready=False, init=[ended(REFUSED)])]) == ""
+
+
 def test_a_pod_that_is_ready_or_going_refuses_nothing() -> None:
     refused = [ended(REFUSED, last=True, waiting="")]
     assert pods.refusal([pod(main=refused), pod(ready=False, going=True, main=refused)]) == ""

@@ -1,6 +1,5 @@
 """Real models out of pinned wheels: fetched once by pip, kept in the user's cache, verified at every use."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from e2e.cluster import paths
 from quanary.artifacts.verify import digest_of
 
 
@@ -23,7 +23,7 @@ class RealModel:
 
     def path(self) -> Path:
         """The model's file."""
-        kept = _cache() / self.sha256 / Path(self.member).name
+        kept = paths.CACHE / "tests" / self.sha256 / Path(self.member).name
         if not kept.is_file():
             _extract(self, kept)
         assert digest_of(kept) == self.sha256, f"{kept} was changed: remove it"
@@ -61,10 +61,6 @@ REC: Final = RealModel(
     "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
     "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
 )
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quanary" / "tests"
 
 
 def _extract(model: RealModel, to: Path) -> None:

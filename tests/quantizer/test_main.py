@@ -20,11 +20,13 @@ from onnx import numpy_helper
 from quanary.artifacts.fetch import fetch
 from quanary.artifacts.signing import BadSignatureError, verify
 from quanary.artifacts.verify import Wanted, digest_of
+from quanary.quantizer import judging
 from quanary.quantizer.__main__ import main
+from quanary.quantizer.inference import open_model
 from quanary.wire.launch import QuantizeArguments
-from quanary.wire.report import Handover, Opening
+from quanary.wire.report import Handover, Opening, RefusedError
 from tests.artifacts.services import free_port
-from tests.quantizer.models import images, save, save_shards
+from tests.quantizer.models import Floats, answers, images, save, save_shards
 
 Run = Callable[..., tuple[int, Handover | None, dict[str, Any]]]
 
@@ -151,6 +153,108 @@ def test_a_provided_artifact_of_another_shape_is_refused(run: Run, source: Path,
     assert "picture" in handover.refusal.found
 
 
+def refused(handover: Handover | None) -> str:
+    assert handover is not None
+    assert handover.refusal is not None
+    return handover.refusal.sentence
+
+
+def test_a_provided_artifact_with_other_outputs_is_refused(run: Run, source: Path, tmp_path: Path) -> None:
+    model = onnx.load(source)
+    for each in model.graph.initializer:
+        if each.name in {"w3", "b3"}:
+            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each)[..., :2].copy(), each.name))
+    code, handover, _ = run(calibration="", provided=str(save(model, tmp_path / "other.onnx")))
+    assert code == 1
+    assert refused(handover).startswith("spec.quantization.provided.uri: found scores")
+
+
+def test_a_provided_artifact_of_several_files_is_refused(run: Run, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "provided"
+    folder.mkdir()
+    onnx.save(onnx.load(source), folder / "int8.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    code, handover, _ = run(calibration="", provided=str(folder))
+    assert code == 1
+    assert refused(handover).startswith("spec.quantization.provided.uri: found weights in weights")
+
+
+def test_a_size_counts_the_weights_beside_the_model(run: Run, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    onnx.save(onnx.load(source), folder / "m.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    report = run(model=str(folder), max_evaluations=1)[2]
+    whole = sum(each.stat().st_size for each in folder.iterdir())
+    artifact = tmp_path / "out" / report["artifact"]["file"]
+    assert report["artifact"]["sizeRatio"] == report["benefit"]["sizeRatio"] == artifact.stat().st_size / whole
+
+
+def test_labels_that_cannot_tune_blame_the_calibration_data(run: Run, tmp_path: Path) -> None:
+    shards = save_shards(tmp_path / "c", {"image": images(60, seed=11), "label": np.full(60, 99)})
+    code, handover, _ = run(calibration=str(shards))
+    assert code == 1
+    assert refused(handover).startswith("spec.quantization.calibration.data.uri: found shard")
+
+
+def test_tuning_samples_that_do_not_define_the_metric_are_refused(run: Run, source: Path, tmp_path: Path) -> None:
+    batch = images(60, seed=11)
+    exact = save_shards(tmp_path / "c", {"image": batch, "label": scores(source, batch)})
+    sealed = save_shards(tmp_path / "s", {"image": images(60, seed=12), "label": np.ones((60, 4), np.float32)})
+    code, handover, _ = run(calibration=str(exact), validation=str(sealed), metric="mae")
+    assert code == 1
+    assert "20 tuning samples that do not define mae" in refused(handover)
+
+
+def scores(source: Path, batch: Floats) -> Floats:
+    """The float model's, one sample at a time as the quantizer asks for them."""
+    model = open_model(source, "spec.model.uri")
+    return np.concatenate([model.run({"image": each[None]})[0] for each in batch])
+
+
+def test_other_labels_are_judged_anew(run: Run, source: Path, tmp_path: Path) -> None:
+    batch, cache = images(60, seed=11), tmp_path / "cache"
+    right = answers(onnx.load(source), batch)
+    for count, label in enumerate((right, right, (right + 1) % 4)):
+        shards = save_shards(tmp_path / f"c{count}", {"image": batch, "label": label})
+        run(calibration=str(shards), cache=str(cache), max_evaluations=1)
+    assert len(list(cache.glob("*.ranges"))) == 1
+    assert len(list(cache.glob("search-*"))) == 2
+
+
+def test_keeping_all_of_one_approach_in_float_leaves_the_others(run: Run) -> None:
+    report = run(strategy="auto", keep_float=("head",), max_evaluations=3)[2]
+    assert all("dynamic" not in each["recipe"] for each in report["search"]["trials"])
+    assert report["graph"]["quantizedNodes"]
+
+
+def test_an_opening_is_handed_over_with_a_later_refusal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RefusedError("spec.runtime.resources.memory", "too little", "more")
+
+    monkeypatch.setattr(judging, "measure", fails)
+    code, handover, report = run(max_evaluations=1)
+    assert (code, report) == (1, {})
+    assert "too little" in refused(handover)
+    assert handover is not None
+    assert handover.opening is not None
+    assert handover.opening.number == 1
+
+
+def test_a_run_that_is_cut_off_while_it_writes_leaves_no_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(max_evaluations=1)[2]
+    replace_file = Path.replace
+
+    def fails(path: Path, to: Path) -> Path:
+        if path.name == "report.html":
+            raise KeyboardInterrupt
+        return replace_file(path, to)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run(max_evaluations=1, keep_float=("stem",))
+    monkeypatch.undo()
+    assert run(model="nothing.onnx")[2] == {}
+
+
 def test_sealed_samples_neither_calibrate_nor_tune(run: Run, tmp_path: Path) -> None:
     both = images(600, seed=12)[:40]
     mixed = save_shards(tmp_path / "mixed", {"image": np.concatenate([both, images(30, seed=13)])})
@@ -178,6 +282,11 @@ def test_calibration_data_that_are_all_sealed_are_refused(run: Run, sealed: Path
         ({"calibration": ""}, "spec.quantization.calibration.data"),
         ({"provided": "nothing.onnx"}, "spec.quantization.provided.uri"),
         ({"keep_float": ("no-such-node",)}, "spec.quantization.keepFloat"),
+        ({"keep_float": ("*",)}, "spec.quantization.keepFloat"),
+        ({"activations": "int4"}, "spec.quantization.activations"),
+        ({"method": "median"}, "spec.quantization.calibration.method"),
+        ({"strategy": "dynamic", "activations": "uint16", "model": "nothing.onnx"}, "spec.quantization.activations"),
+        ({"out": "/dev/null"}, "--out"),
         ({"metric": "acuracy"}, "spec.validation.metric"),
         ({"strategy": "magic"}, "spec.quantization.strategy"),
         ({"strategy": "provided"}, "spec.quantization.strategy"),

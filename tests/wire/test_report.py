@@ -103,6 +103,14 @@ def test_a_refusal_of_any_length_fits_and_names_its_field() -> None:
     assert error.refusal.found.endswith("…")
 
 
+def test_a_refusal_shows_foreign_text_to_no_terminal_as_it_is() -> None:
+    error = RefusedError("spec.model.uri", "a node \x1b[2J\x07\u202e of\ntwo lines", "another\x00")
+    assert str(error).isprintable()
+    assert (
+        error.refusal.found == "a node \N{REPLACEMENT CHARACTER}[2J" + "\N{REPLACEMENT CHARACTER}" * 2 + " of two lines"
+    )
+
+
 def test_a_refusal_alone_is_json_under_one_key() -> None:
     refusal = Refusal(field="spec.model.sha256", found="a", allowed="b")
     assert json.loads(refusal.to_message()) == {"refusal": {"field": "spec.model.sha256", "found": "a", "allowed": "b"}}

@@ -46,7 +46,8 @@ class Source(Spec):
 
     uri: Uri
     """Where the file is: `oci://registry/repository:tag`, `https://host/path`, `s3://bucket/key`, `gs://bucket/key`, or
-    `pvc://claim/path`: a PersistentVolumeClaim of the namespace, mounted read-only into every pod that reads it."""
+    `pvc://claim/path`: a PersistentVolumeClaim of the namespace, mounted read-only into every pod that reads it. A
+    bucket must be public or, of s3, open to the web identity of the namespace's default service account."""
     sha256: Digest
     """Its sha256. A file that hashes to anything else is refused before it is opened."""
 
@@ -284,8 +285,9 @@ class Rollback(Spec):
     """What serves after an artifact was condemned."""
 
     to: Literal["Incumbent", "Float", "SaferArtifact"] = "Incumbent"
-    """Incumbent: the artifact promoted before, else float. Float: float alone. SaferArtifact: the incumbent at once,
-    then the next safer certified artifact of the same search, proven from shadow like any other."""
+    """Incumbent: the artifact promoted before, else float. Float: float alone, if it has ready pods at that moment.
+    SaferArtifact: the incumbent at once, then the next safer certified artifact of the same search, proven from shadow
+    like any other."""
 
 
 class Header(Spec):
@@ -625,7 +627,7 @@ class QuantizedModelStatus(Spec):
     front: Annotated[tuple[FrontArtifact, ...], Field(max_length=3, json_schema_extra=keyed_by("digest"))] = ()
     """Certified artifacts of the newest search other than the one chosen, from the safest to the fastest."""
     seal: Annotated[tuple[SealOpening, ...], Field(max_length=16, json_schema_extra=keyed_by("data", "number"))] = ()
-    """Every opening of sealed data; outlives the spec it was opened for."""
+    """Openings of sealed data, the newest of each data set the longest; they outlive the spec they were made for."""
     progress: Progress = Progress()
     """Where the candidate stands."""
     gates: Annotated[tuple[GateStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()

@@ -1,6 +1,7 @@
 """Bring a file here and prove that it is the one that was meant."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -140,7 +141,18 @@ def _oci_chunks(
             found = f"{error} at {wanted.uri}"
             raise wanted.refuse_uri(found, "an OCI image manifest with the file as a layer") from error
         layer = _layer_of(layers, wanted, title)
-        yield from read_blob(client, file, layer.digest)
+        chunks = read_blob(client, file, layer.digest)
+        yield from chunks if wanted.sha256 else _pinned(chunks, layer.digest, wanted)
+
+
+def _pinned(chunks: Iterable[bytes], digest: str, wanted: Wanted) -> Iterator[bytes]:
+    """Where nobody gave a sha256, the manifest still says what its layer is."""
+    hasher = hashlib.sha256()
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    if (found := f"sha256:{hasher.hexdigest()}") != digest:
+        raise wanted.refuse_uri(f"a layer {found} at {wanted.uri}", f"{digest}, as its manifest says")
 
 
 def _layer_of(layers: tuple[Layer, ...], wanted: Wanted, title: str | tuple[str, ...]) -> Layer:

@@ -80,15 +80,37 @@ def read_layers(client: Client, file: OciFile) -> tuple[Layer, ...]:
     url = f"{client.prefix}://{container.manifest_url()}"
     with client.do_request(url, "GET", headers={"Accept": accept}, stream=True) as response:
         check(f"reading manifest {container}", response)
-        content = response.raw.read(_MANIFEST_LIMIT_BYTES, decode_content=True)
+        content = _whole(response)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     if file.reference.startswith("sha256:") and digest != file.reference:
         message = f"a manifest with digest {digest}"
         raise ValueError(message)
-    layers = json.loads(content).get("layers")
+    try:
+        layers = tuple(_layer(each) for each in json.loads(content).get("layers") or ())
+    # A hostile one may be any JSON, of any depth.
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        message = f"no manifest: {type(error).__name__}: {error}"
+        raise ValueError(message) from error
     if not layers:
         raise ValueError("a manifest without layers")
-    return tuple(Layer(each["digest"], (each.get("annotations") or {}).get(TITLE, "")) for each in layers)
+    return layers
+
+
+def _whole(response: requests.Response) -> bytes:
+    content = b""
+    for piece in response.iter_content(CHUNK_BYTES):
+        content += piece
+        if len(content) > _MANIFEST_LIMIT_BYTES:
+            message = f"a manifest of more than {_MANIFEST_LIMIT_BYTES} bytes"
+            raise ValueError(message)
+    return content
+
+
+def _layer(fields: Any) -> Layer:
+    digest, title = fields["digest"], (fields.get("annotations") or {}).get(TITLE, "")
+    if not (isinstance(digest, str) and isinstance(title, str)):
+        raise TypeError("a layer whose digest or title is no text")
+    return Layer(digest, title)
 
 
 def read_blob(client: Client, file: OciFile, digest: str) -> Iterator[bytes]:

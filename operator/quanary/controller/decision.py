@@ -59,7 +59,7 @@ class Backend:
     restarts: int = 0
     # Why pods cannot start (refused by the fetch container, image not pulled); empty if nothing is wrong.
     failure: str = ""
-    # What a container of a pod that is not Ready refuses, until a person changes it; empty if nothing.
+    # What the server of a pod that is not Ready refuses, until a person changes it; empty if nothing.
     refusal: str = ""
 
 

@@ -34,7 +34,10 @@ def failure(pods: Iterable[Pod]) -> str:
 
 
 def refusal(pods: Iterable[Pod]) -> str:
-    """What a container of a pod that is not Ready refuses, in a sentence; empty if none does."""
+    """What the server of a pod that is not Ready refuses, in a sentence; empty if none does.
+
+    A refused fetch is a `failure`: it says nothing against the pods that have the file.
+    """
     waiting = (pod for pod in pods if not _is_going(pod) and _condition(pod, "Ready") != "True")
     return next((each.sentence for pod in waiting for each in _refusals(pod)), "")
 
@@ -89,7 +92,7 @@ def _missing_claims(pod: Pod) -> Iterator[str]:
 
 
 def _refusals(pod: Pod) -> Iterator[Refusal]:
-    for each in _statuses(pod):
+    for each in pod.get("status", {}).get("containerStatuses") or ():
         for ended in _ended(each):
             if refused := _parse_refusal(ended.get("message", "")):
                 yield refused

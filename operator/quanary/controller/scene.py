@@ -45,7 +45,7 @@ class Scene:
         digests = {each.digest for each in condemned}
         if stable and stable.digest in digests:  # the route knew it before the status did
             candidate, stable = stable, None
-        if candidate and candidate.digest in digests:
+        if candidate and (candidate.digest in digests or not self.is_fit(candidate)):
             progress = Progress(retreats=progress.retreats, retried=progress.retried)
         seal = merge(status.seal, self.seen.openings)
         return Memory(status.source, candidate, stable, condemned, progress, status.provenance, status.front, seal)

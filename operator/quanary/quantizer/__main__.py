@@ -9,14 +9,14 @@ from typing import Final
 
 from quanary.api.v1alpha1 import Signoff
 from quanary.artifacts.fetch import UnreachableError
-from quanary.quantizer.certify import METRICS
+from quanary.quantizer.certify import LEDGER_FILE, METRICS, parse_openings, read_ledger
 from quanary.quantizer.explain import explain
 from quanary.quantizer.graph.confine import start as start_confinement
 from quanary.quantizer.machine import tool_versions
 from quanary.quantizer.output import Outcome
 from quanary.quantizer.pipeline import run
 from quanary.wire.launch import QuantizeArguments
-from quanary.wire.report import FrontEntry, Handover, RefusedError, clip
+from quanary.wire.report import FrontEntry, Handover, Opening, RefusedError, clip
 
 REFUSED: Final = 1
 TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the Job's next pod is the retry
@@ -29,14 +29,14 @@ def main(argv: Sequence[str]) -> int:
         print(explain(topics[0] if topics else "steps", METRICS))
         return 0
     arguments = QuantizeArguments.parse(argv)
-    # Before temporary files move to the workspace: the server of confined processes keeps its socket to the end.
+    # It imports while the inputs are fetched.
     start_confinement()
     try:
         with _workspace(Path(arguments.out)) as work:
             outcome = run(arguments, work)
     except RefusedError as error:
         print(f"refused: {error}", file=sys.stderr)
-        _hand_over(arguments, Handover(inputs=arguments.inputs, refusal=error.refusal, tools=tool_versions()))
+        _hand_over(arguments, _refusal(arguments, error))
         return REFUSED
     except UnreachableError as error:
         print(f"not now: {error}", file=sys.stderr)
@@ -51,8 +51,14 @@ def _workspace(out: Path) -> Iterator[Path]:
     """A folder for what is in the making, beside the results: the root may be read-only, and renames stay atomic.
 
     ONNX Runtime's tools write temporary files of their own; they go there too.
+
+    Raises:
+        RefusedError: there can be no such folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusedError("--out", f"{out}: {error.strerror}", "a folder that can be made and written to") from error
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(dir=out, prefix=".work-") as work:
         tempfile.tempdir = work
@@ -69,6 +75,22 @@ def _say(arguments: QuantizeArguments, outcome: Outcome) -> None:
         print(f"warning: {warning}")
     print(f"artifact {report.artifact.sha256} {outcome.uri}".rstrip())
     print(f"look at {Path(arguments.out) / 'report.html'}")
+
+
+def _refusal(arguments: QuantizeArguments, error: RefusedError) -> Handover:
+    return Handover(
+        inputs=arguments.inputs, refusal=error.refusal, opening=_unknown_opening(arguments), tools=tool_versions()
+    )
+
+
+def _unknown_opening(arguments: QuantizeArguments) -> Opening | None:
+    """The last one that was not handed in: what is refused after the seal was opened has opened it all the same."""
+    try:
+        known = parse_openings(arguments.seal_opening)
+        written = read_ledger(Path(arguments.out) / LEDGER_FILE)
+    except (RefusedError, OSError):
+        return None  # that is what was refused
+    return max((each for each in written if each not in known), key=lambda each: each.number, default=None)
 
 
 def _handover(arguments: QuantizeArguments, outcome: Outcome) -> Handover:

@@ -40,7 +40,7 @@ Exit codes: 0 a verdict was reached, whichever; 1 refused, something must be cha
 SEAL: Final = """
 Every look at the sealed data spends some of their worth: who tries until one passes, passes by luck. seal.json in DIR
 counts the openings. The first is judged at the full confidence, opening j at an error of alpha / (j (j + 1)). The same
-artifact on the same data is free. When the seal is worn out, bring fresh data.
+artifacts on the same data are free. When the seal is worn out, bring fresh data.
 """
 TOPICS: Final = {"steps": STEPS, "data": DATA, "verdicts": VERDICTS, "seal": SEAL}
 

@@ -9,8 +9,9 @@ from quanary.artifacts.verify import Wanted
 from quanary.quantizer.certify import LEDGER_FILE, Metric, open_metric, read_ledger
 from quanary.quantizer.data import LABEL, Content, DataSet, content_of, distinct, gather_data
 from quanary.quantizer.graph import SOURCE_BYTES, admit, rehearse
-from quanary.quantizer.inference import Model, open_model
+from quanary.quantizer.inference import Model, TensorSpec, open_model
 from quanary.quantizer.machine import cpu_limit
+from quanary.quantizer.search.space import check_choices
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import Opening, RefusedError
 
@@ -24,16 +25,7 @@ VOCABULARY: Final = ("vocabulary", "character")
 MODEL_ENDS: Final = (".onnx", ".tar")
 
 _REHEARSED: Final = 4  # samples
-_WORDS: Final = {
-    "strategy": ("spec.quantization.strategy", ("auto", "static", "dynamic", "provided")),
-    "activations": ("spec.quantization.activations", ("auto", "uint8", "uint16")),
-    "granularity": ("spec.quantization.granularity", ("auto", "pertensor", "perchannel")),
-    "method": (
-        "spec.quantization.calibration.method",
-        ("auto", "minmax", "percentile", "entropy", "meansquarederror"),
-    ),
-    "objective": ("spec.quantization.objective", ("latency", "size")),
-}
+_STRATEGIES: Final = ("auto", "static", "dynamic", "provided")
 _BOUNDS: Final = {
     "max_drop": ("spec.validation.maxDrop", 1e-9, 1.0),
     "confidence": ("spec.validation.confidence", 0.5, 0.9999),
@@ -67,9 +59,8 @@ def check_arguments(arguments: QuantizeArguments) -> None:
     Raises:
         RefusedError: naming the field, the value and what is allowed.
     """
-    for name, (field, words) in _WORDS.items():
-        if (value := getattr(arguments, name)) not in words:
-            raise RefusedError(field, repr(value), ", ".join(words))
+    if arguments.strategy not in _STRATEGIES:
+        raise RefusedError("spec.quantization.strategy", repr(arguments.strategy), ", ".join(_STRATEGIES))
     for name, (field, low, high) in _BOUNDS.items():
         if not low <= (value := getattr(arguments, name)) <= high:
             raise RefusedError(field, f"{value:g}", f"{low:g} to {high:g}")
@@ -77,6 +68,8 @@ def check_arguments(arguments: QuantizeArguments) -> None:
         raise RefusedError("spec.quantization.strategy", "provided, without a model", "--provided INT8.onnx")
     if not (arguments.calibration or arguments.provided):
         raise RefusedError(CALIBRATION, "none", "calibration data, or a provided INT8 model")
+    if not is_provided(arguments):
+        check_choices(arguments)
     open_metric(arguments.metric, allow_code=may_import_code(arguments))
 
 
@@ -165,6 +158,16 @@ def _data(arguments: QuantizeArguments, wanted: Wanted, to: Path, model: Model) 
 def _require_same_signature(model: Model, provided: Model) -> None:
     """A client must not see which variant answers."""
     for ours, theirs in ((model.inputs, provided.inputs), (model.outputs, provided.outputs)):
-        if [(each.name, each.dtype) for each in ours] != [(each.name, each.dtype) for each in theirs]:
+        if len(ours) != len(theirs) or not all(map(_is_alike, ours, theirs)):
             found = ", ".join(each.text for each in theirs)
             raise RefusedError(f"{PROVIDED}.uri", found, ", ".join(each.text for each in ours))
+
+
+def _is_alike(ours: TensorSpec, theirs: TensorSpec) -> bool:
+    """In name and type, and in what both say of their shape; the runtime says nothing of an unknown rank."""
+    if (ours.name, ours.dtype) != (theirs.name, theirs.dtype):
+        return False
+    if not (ours.shape and theirs.shape):
+        return True
+    fixed = [pair for pair in zip(ours.shape, theirs.shape, strict=False) if None not in pair]
+    return len(ours.shape) == len(theirs.shape) and all(one == other for one, other in fixed)

@@ -83,6 +83,8 @@ def _stage(judged: Judged, report: Report, folder: Path) -> list[Path]:
 
 def _move(files: list[Path], out: Path) -> None:
     """Every move is one rename on one file system; who finds a report finds all that it names."""
+    # First of all: an earlier report names files that go now.
+    (out / REPORT_FILE).unlink(missing_ok=True)
     for old in (*out.glob(f"{FRONT_PREFIX}*"), *out.glob(f"*{SIGNATURE_SUFFIX}")):
         old.unlink()
     for each in files:

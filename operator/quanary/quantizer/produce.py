@@ -15,7 +15,7 @@ from quanary.quantizer.inputs import Inputs, threads_of
 from quanary.quantizer.made import Candidate, Made
 from quanary.quantizer.making import choose_for, tensors_for
 from quanary.quantizer.progress import Progress
-from quanary.quantizer.recipe import Approach, Scope
+from quanary.quantizer.recipe import Approach, Recipe, Scope
 from quanary.quantizer.search import Found, Subject, Trial, search
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import CalibrationFigures, DataFigures, GraphFigures, SearchFigures, TensorFigures
@@ -73,6 +73,8 @@ def _prepare(arguments: QuantizeArguments, inputs: Inputs, work: Path, progress:
     if parts.sealed:
         progress.note(f"{parts.sealed} calibration samples are in the sealed data too: left out")
     graph = onnx.load(normalized.path)
+    # A misspelt pattern is refused before the long part begins.
+    choose_for(graph, Recipe(kept_float=arguments.keep_float))
     tensors = tensors_for(graph, Scope.ALL)
     used = parts.calibration.samples
     progress.step(f"calibrate {len(tensors)} tensors on {used} samples; {parts.tuning.samples} others tune")
@@ -95,7 +97,7 @@ def _search(arguments: QuantizeArguments, inputs: Inputs, prepared: Prepared, wo
     @cache
     def wide() -> Path:
         folder = work / "wide"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         samples = list(prepared.parts.calibration.read(_EQUALITY_SAMPLES))
         return normalize(inputs.model, folder, samples, _WIDE_OPSET).path
 

@@ -6,6 +6,7 @@ from typing import Final, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from quanary.api.quantities import Digest
 from quanary.api.v1alpha1 import Signoff, Verdict
 
 # The kubelet cuts a termination message at 4,096 bytes.
@@ -73,7 +74,7 @@ class RefusedError(Exception):
     """What was asked for cannot be done, however often it is tried: a person must change the named field."""
 
     def __init__(self, field: str, found: str, allowed: str) -> None:
-        clipped = {"found": clip(found), "allowed": clip(allowed)}
+        clipped = {"found": clip(printable(found)), "allowed": clip(printable(allowed))}
         self.refusal = Refusal(field=field, **clipped)
         super().__init__(self.refusal.sentence)
 
@@ -151,9 +152,9 @@ class SealedSignoff(Signoff):
 class Opening(Wire):
     """One opening of the seal: these artifacts were certified on these data. The same again is free."""
 
-    data: str = Field(description="sha256 of the sealed data")
+    data: Digest = Field(description="sha256 of the sealed data")
     number: int = Field(ge=1, description="1 for the first; opening j may err with alpha / (j (j + 1))")
-    artifacts: tuple[str, ...] = Field(description="sha256 of each artifact that was judged")
+    artifacts: tuple[Digest, ...] = Field(description="sha256 of each artifact that was judged")
 
 
 class BatchFigures(Wire):

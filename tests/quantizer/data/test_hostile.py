@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from quanary.quantizer.data import npz as npz_module
 from quanary.quantizer.data import opening, shards
+from quanary.quantizer.inference import TensorSpec
 from quanary.wire.report import RefusedError
 from tests.quantizer.data.sets import lists, npz, numbered, opened, refusal_of, save_parquet, tar_of
 from tests.quantizer.models import save_shards
@@ -117,6 +118,15 @@ def test_a_header_that_lies_about_its_array_is_found(
     with zipfile.ZipFile(tmp_path / "d" / "lie.npz", "w") as archive:
         archive.writestr("x.npy", header.getvalue() + numbered(0, 1).tobytes())
     assert "damaged shard lie.npz: x.npy claims float32" in refusal_of(tmp_path / "d")
+
+
+def test_axes_below_zero_that_claim_what_is_there_are_found(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (-1, -3)})
+    (tmp_path / "d").mkdir()
+    with zipfile.ZipFile(tmp_path / "d" / "lie.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + numbered(0, 1).tobytes())
+    assert "damaged shard lie.npz: x.npy claims" in refusal_of(tmp_path / "d", TensorSpec("x", "float32", (None, None)))
 
 
 def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:

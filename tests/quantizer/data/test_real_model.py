@@ -1,13 +1,12 @@
 """A real speech detector on recorded speech: the same samples and answers whatever the format, clips kept together."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from e2e.demo import download, speech
+from e2e.demo import build, download, speech
 from quanary.artifacts.verify import Wanted
 from quanary.quantizer.data import DataSet, content_of, gather_data, split
 from quanary.quantizer.inference import Array, Model, open_model
@@ -37,7 +36,7 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def frames(model: Model) -> dict[str, Array]:
     """Frames of recorded prompts with the state that the model had reached there; a clip is a group."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quanary" / "demo" / "downloads"
+    cache = build.cache_folder() / "downloads"
     rows: list[dict[str, Array]] = []
     for number, clip in enumerate(speech.read_clips(download.speech(cache))[:CLIPS]):
         state = {"h": np.zeros(speech.STATE, np.float32), "c": np.zeros(speech.STATE, np.float32)}

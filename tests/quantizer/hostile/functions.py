@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+from google.protobuf.message import EncodeError
+
 from quanary.wire.report import RefusedError
 
 
@@ -14,6 +16,11 @@ def refuse() -> None:
 
 def allocate(count: int) -> int:
     return len(bytearray(count))
+
+
+def fail_to_encode(text: str) -> None:
+    """As protobuf does it when memory ends."""
+    raise EncodeError(text)
 
 
 def litter() -> list[str]:

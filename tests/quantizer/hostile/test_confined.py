@@ -12,12 +12,13 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from quanary.quantizer.data import Sample
-from quanary.quantizer.graph import admit, confine, normalize, rehearse
+from quanary.quantizer.graph import SOURCE_BYTES, admit, confine, normalize, rehearse
 from quanary.quantizer.graph.confine import ConfinedError, Limits
+from quanary.quantizer.graph.normalize import _limits
 from quanary.quantizer.inference import open_model
 from quanary.wire.report import RefusedError
 from tests.quantizer.hostile.corpus import MODEL, WIDTH, linear, member, tar_of, whole, write
-from tests.quantizer.hostile.functions import allocate, kill_parent, litter, refuse
+from tests.quantizer.hostile.functions import allocate, fail_to_encode, kill_parent, litter, refuse
 from tests.quantizer.models import model_of, weights
 
 GIB = 1 << 30
@@ -36,6 +37,7 @@ def work(tmp_path: Path) -> Path:
     [
         (time.sleep, 600, Limits(1, 4 * GIB), "no end within 1 s"),
         (allocate, 3 * GIB, Limits(60, 2 * GIB), "more than 2048 MiB of memory"),
+        (fail_to_encode, "Failed to serialize proto", Limits(60, 2 * GIB), "more than 2048 MiB of memory"),
         (os._exit, 3, GENEROUS, "ended with 3 and no answer"),
         (os.kill, None, GENEROUS, "TypeError"),
     ],
@@ -88,11 +90,25 @@ def test_a_nursery_that_was_killed_is_replaced(work: Path) -> None:
     assert confine.confine(litter, limits=GENEROUS, work=work) == ["litter"]
 
 
-def test_limits_grow_with_the_model_up_to_a_share_of_the_memory_there_is() -> None:
-    small, large = confine.limits_for(1), confine.limits_for(1 << 50)
+def test_limits_grow_with_the_model_up_to_a_share_of_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert small.address_bytes < large.address_bytes <= machine * 3 // 4
+    assert GIB <= confine.limits_for(1 << 50).address_bytes <= max(GIB, machine * 3 // 4)
+    monkeypatch.setattr(confine, "_share_of_memory", lambda: 8 * GIB)
+    small, large = confine.limits_for(1), confine.limits_for(1 << 50)
+    assert small.address_bytes < large.address_bytes == 8 * GIB
     assert small.seconds < large.seconds
+
+
+def test_a_limit_that_is_the_machine_s_says_so(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confine, "_share_of_memory", lambda: 2 * GIB)
+    with pytest.raises(ConfinedError, match="more than 2048 MiB of memory, three quarters of all there is here"):
+        confine.confine(allocate, 3 * GIB, limits=confine.limits_for(1), work=work)
+
+
+def test_a_model_beside_other_things_gets_no_more_time_than_the_largest_there_can_be(tmp_path: Path) -> None:
+    with (tmp_path / "m.onnx").open("wb") as file:
+        file.truncate(1 << 40)
+    assert _limits(tmp_path / "m.onnx") == confine.limits_for(SOURCE_BYTES)
 
 
 def filling(shape: list[int]) -> ModelProto:

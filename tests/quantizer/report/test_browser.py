@@ -11,6 +11,9 @@ from quanary.quantizer.report import write_html
 from tests.quantizer.report.browser import install, look_at, photograph, running_browser
 from tests.quantizer.report.reports import full, hostile, minimal
 
+# The first run on a machine installs the browser.
+pytestmark = pytest.mark.timeout(1800)
+
 OUT: Final = Path(__file__).parents[3] / "out"
 REPORTS: Final = {"full": full, "minimal": minimal, "hostile": hostile}
 

@@ -2,6 +2,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import onnx
 import pytest
 
 from quanary.artifacts.verify import digest_of
-from quanary.quantizer.recipe import Approach, Scope
-from quanary.quantizer.search import Found
+from quanary.quantizer.certify.metrics import open_metric
+from quanary.quantizer.recipe import Activations, Approach, Scope
+from quanary.quantizer.search import Found, search
 from quanary.wire.report import RefusedError
 from tests.quantizer.models import CLASSES, model_of, weights
-from tests.quantizer.search.scene import POISONED, Scene, journalled, poisoned, start
+from tests.quantizer.search.scene import POISONED, Scene, arguments, journalled, poisoned, start
 
 # Of the tuning samples the poisoned layer costs most, and the others in INT8 a tenth.
 BUDGET = 0.3
@@ -103,7 +105,7 @@ def test_nodes_kept_by_the_user_are_in_every_candidate(scene: Scene, tmp_path: P
     [
         ({"keep_float": ("konv",)}, "spec.quantization.keepFloat"),
         ({"strategy": "guess"}, "spec.quantization.strategy"),
-        ({"method": "median"}, "spec.quantization.method"),
+        ({"method": "median"}, "spec.quantization.calibration.method"),
         ({"granularity": "perrow"}, "spec.quantization.granularity"),
         ({"activations": "int4"}, "spec.quantization.activations"),
         ({"objective": "fame"}, "spec.quantization.objective"),
@@ -116,6 +118,17 @@ def test_what_cannot_be_searched_is_refused(scene: Scene, tmp_path: Path, choice
     with pytest.raises(RefusedError) as caught:
         scene.search(tmp_path, **choices)
     assert caught.value.refusal.field == field
+
+
+def test_a_graph_that_does_not_reach_opset_21_loses_one_candidate(scene: Scene, tmp_path: Path) -> None:
+    def refuse() -> Path:
+        raise RefusedError("spec.model.uri", "no way to opset 21", "another")
+
+    words = arguments(max_drop=0.001, activations="auto", max_evaluations=12)
+    found = search(replace(scene.subject(), wide=refuse), words, open_metric("agreement"), tmp_path, cache=tmp_path)
+    (wide,) = (each for each in found.trials if each.recipe.activations == Activations.UINT16)
+    assert "no way to opset 21" in wide.failure
+    assert found.front
 
 
 def test_a_search_again_recalls_everything_and_finds_the_same(scene: Scene, cache: Path, found: Found) -> None:

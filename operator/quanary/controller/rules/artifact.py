@@ -31,7 +31,8 @@ def reject_unfit_artifact(seen: Observation) -> Decision | None:
     candidate = scene.candidate
     if candidate is None or scene.is_fit(candidate):
         return None
-    if difference := disagreement(scene.spec, candidate):
+    is_certified = candidate.verdict not in {Verdict.OVER_BUDGET, Verdict.NOT_CERTIFIABLE}
+    if is_certified and (difference := disagreement(scene.spec, candidate)):
         return scene.settle(Stage.REJECTED, difference, reason="Disagrees")
     return scene.settle(Stage.REJECTED, f"{candidate.verdict}: {candidate.because}", reason=candidate.verdict)
 
@@ -72,6 +73,8 @@ def _take_over(scene: Scene, memory: Memory) -> Decision:
     if memory.stable and memory.stable.digest == artifact.digest and is_bad:
         memory = replace(memory, stable=None)  # the very artifact that serves was found wanting
     if memory.stable and memory.stable.digest == artifact.digest:
+        # What was not certified this time was not published either: it is still where it was.
+        artifact = artifact.model_copy(update={"uri": artifact.uri or memory.stable.uri})
         return scene.decide(Stage.PROMOTED, because, replace(memory, stable=artifact), quantize=True, after=SOON)
     return scene.decide(Stage.QUANTIZING, because, replace(memory, candidate=artifact), quantize=True, after=SOON)
 
@@ -82,7 +85,7 @@ def _front(scene: Scene, handover: Handover) -> tuple[FrontArtifact, ...]:
     return tuple(
         FrontArtifact(
             digest=each.sha256,
-            uri=each.uri,
+            uri=each.uri or _tagged(handover.uri, each.sha256),
             inputs=scene.seen.inputs,
             role=each.role[:32],
             safer=each.safer,
@@ -94,6 +97,11 @@ def _front(scene: Scene, handover: Handover) -> tuple[FrontArtifact, ...]:
         )
         for each in others.values()
     )
+
+
+def _tagged(uri: str, digest: str) -> str:
+    """Where an artifact lies whose URI did not fit the handover: beside the chosen one, tagged with its digest."""
+    return f"{uri.partition('@')[0]}:{digest}" if uri else ""
 
 
 def _provenance(scene: Scene, handover: Handover) -> Provenance:

@@ -7,7 +7,7 @@ from typing import Final
 from quanary.api.v1alpha1 import Artifact, Condemned, FrontArtifact, Progress, Stage, Verdict
 from quanary.controller.decision import Decision, Observation
 from quanary.controller.rules.advance import begin_step
-from quanary.controller.scene import SOON, Scene
+from quanary.controller.scene import SOON, WATCHFUL, Scene
 
 CLEAN_SHADOW: Final = timedelta(seconds=120)  # at weight 0 after a retreat, before the step is tried again
 RETREAT_MEMORY: Final = timedelta(hours=24)  # a second retreat within it condemns
@@ -48,12 +48,15 @@ def take_safer_artifact(seen: Observation) -> Decision | None:
     condemned = scene.candidate
     if condemned is None or not scene.is_condemned(condemned.digest) or not _is_safer_wanted(scene, condemned):
         return None
-    safer, reason = _next_safer(scene), scene.reason_of(condemned.digest)
+    safer, reason = _next_safer(scene, condemned), scene.reason_of(condemned.digest)
     if safer is None:
         return None
     candidate = _out_of_front(safer, f"taken from the front ({safer.role}) after {condemned.digest[:10]}: {reason}")
     memory = replace(scene.memory, candidate=candidate, progress=Progress(retried=scene.progress.retried))
     because = f"INT8 {candidate.digest[:10]}: {candidate.because}"
+    if memory.stable and memory.stable.digest == candidate.digest:
+        # It serves already, out of an older search: one artifact must not be candidate and incumbent at once.
+        return scene.decide(Stage.PROMOTED, because, replace(memory, stable=candidate, candidate=None), after=SOON)
     return scene.decide(Stage.SHADOWING, because, memory, reason="SaferArtifact", after=SOON)
 
 
@@ -117,6 +120,11 @@ def return_after_retreat(seen: Observation) -> Decision | None:
     progress, candidate = scene.progress, scene.candidate
     if candidate is None or progress.step or not progress.resume_step:
         return None
+    if evidence is not None and not evidence.proven:
+        # A gate was tightened meanwhile: no step without a proof, and then the first one.
+        memory = replace(scene.memory, progress=progress.model_copy(update={"resume_step": 0}))
+        because = "its proof no longer holds for the present budget"
+        return scene.decide(Stage.SHADOWING, because, memory, after=WATCHFUL)
     waited = seen.now - (progress.since or seen.now)
     needed = CLEAN_SHADOW if progress.retreats else scene.spec.rollout.dwell
     is_clean = evidence is not None and not evidence.int8_silent and scene.is_available(candidate)
@@ -156,10 +164,10 @@ def _is_safer_wanted(scene: Scene, condemned: Artifact) -> bool:
     return scene.spec.rollback.to == "SaferArtifact" and may_follow
 
 
-def _next_safer(scene: Scene) -> FrontArtifact | None:
+def _next_safer(scene: Scene, condemned: Artifact) -> FrontArtifact | None:
     """The least safe of those that are safer than what was chosen, and that nothing speaks against."""
-    of_inputs = (each for each in reversed(scene.memory.front) if each.inputs == scene.seen.inputs)
-    return next((each for each in of_inputs if each.safer and not scene.is_condemned(each.digest)), None)
+    of_search = (each for each in reversed(scene.memory.front) if each.inputs == condemned.inputs == scene.seen.inputs)
+    return next((each for each in of_search if each.safer and not scene.is_condemned(each.digest)), None)
 
 
 def _out_of_front(safer: FrontArtifact, because: str) -> Artifact:
@@ -181,7 +189,9 @@ def _condemn(scene: Scene, subject: Artifact, reason: str) -> Decision:
     """Back to the incumbent. The artifact is remembered as candidate, so that it is not made again."""
     entry = Condemned(digest=subject.digest, reason=reason[:256], at=scene.seen.now)
     is_float_wanted = scene.spec.rollback.to == "Float" and scene.is_ready(scene.source)
-    stable = None if scene.memory.stable == subject or is_float_wanted else scene.memory.stable
+    stable = scene.memory.stable
+    if is_float_wanted or (stable and stable.digest == subject.digest):
+        stable = None
     memory = replace(
         scene.memory,
         candidate=subject,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import quanary
 from quanary.quantizer.benefit.block import Request, Result, Timing, write_feeds
 from quanary.quantizer.benefit.decide import LOOKS, interval_of, is_faster, mean_of
-from quanary.quantizer.graph import files_of
+from quanary.quantizer.graph import size_of
 from quanary.quantizer.inference import Array
 from quanary.quantizer.progress import Progress
 from quanary.wire.report import BatchFigures, BenefitFigures, RefusedError
@@ -80,7 +80,7 @@ def measure(  # noqa: PLR0913 - a measurement is all of these
     return BenefitFigures(
         latency_ratio=batches[0].ratio,
         batches=batches,
-        size_ratio=_size(int8_path) / _size(float_path),
+        size_ratio=size_of(int8_path) / size_of(float_path),
         memory_ratio=peaks[INT8] / peaks[FLOAT],
         cpu_seconds_float=median(each[FLOAT].process_seconds for each in at_one),
         cpu_seconds_int8=median(each[INT8].process_seconds for each in at_one),
@@ -92,10 +92,6 @@ def measure(  # noqa: PLR0913 - a measurement is all of these
         min_speedup=min_speedup,
         min_size_reduction=min_size_reduction,
     )
-
-
-def _size(path: Path) -> int:
-    return sum(each.stat().st_size for each in files_of(path))
 
 
 def _until_decided(question: Question, min_speedup: float, progress: Progress | None) -> list[Result]:

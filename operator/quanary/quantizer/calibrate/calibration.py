@@ -117,7 +117,7 @@ class Source:
         Raises:
             RefusedError: there are none.
         """
-        read = [(each.digest, each.where, getattr(each, "group", None)) for each in data.read(limit)]
+        read = [(each.digest, each.where, each.group) for each in data.read(limit)]
         if not read:
             raise RefusedError(f"{data.field}.uri", "no samples", "at least one sample to calibrate on")
         digests, where, groups = zip(*read, strict=True)

@@ -116,9 +116,9 @@ def _head(member: IO[bytes], info: zipfile.ZipInfo) -> ArrayHead:
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(member)
-    # numpy would allocate what the header claims before it reads a byte.
+    # numpy would allocate what the header claims before it reads a byte; two axes below zero claim what is there.
     claimed, there = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
-    if not dtype.hasobject and claimed != there:
+    if not dtype.hasobject and (claimed != there or min(shape, default=0) < 0):
         message = f"{info.filename} claims {dtype}{list(shape)}, {claimed} bytes, and has {there}"
         raise ValueError(message)
     return ArrayHead(shape, dtype)

@@ -1,6 +1,6 @@
 """A model's graph: read it safely, bring it into the form that quantizes well, prove that it computes the same."""
 
-from quanary.quantizer.graph.external import files_of, identity_of
+from quanary.quantizer.graph.external import files_of, identity_of, size_of
 from quanary.quantizer.graph.fitness import CORE
 from quanary.quantizer.graph.limits import SOURCE_BYTES
 from quanary.quantizer.graph.normalize import VERSION, Admitted, Normalized, admit, normalize, rehearse
@@ -21,4 +21,5 @@ __all__ = [
     "opset_of",
     "read_graph",
     "rehearse",
+    "size_of",
 ]

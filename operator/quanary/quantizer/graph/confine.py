@@ -142,6 +142,8 @@ def _outcome(answer: bytes, limits: Limits) -> Any:
             raise RefusedError(refusal.field, refusal.found, refusal.allowed)
         case {"memory": _}:
             message = f"more than {limits.address_bytes >> 20} MiB of memory"
+            if limits.address_bytes >= _share_of_memory():
+                message += ", three quarters of all there is here"
         case {"late": _}:
             message = f"no end within {limits.seconds:g} s"
         case {"code": code} if code < 0:

@@ -22,7 +22,8 @@ from quanary.wire.report import RefusedError
 _HEAD: Final = struct.Struct("<dQ")  # seconds, bytes that follow
 _CHUNK_BYTES: Final = 1 << 16
 _PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
-_MEMORY_WORDS: Final = ("bad_alloc", "failed to allocate memory", "bad array new length")
+# The last is all that protobuf says.
+_MEMORY_WORDS: Final = ("bad_alloc", "failed to allocate memory", "bad array new length", "failed to serialize proto")
 
 
 def write_framed(to: IO[bytes], seconds: float, content: bytes) -> None:

@@ -122,6 +122,11 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path, *(path.parent / name for name in sorted(names)))
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a model, weights in other files included."""
+    return sum(each.stat().st_size for each in files_of(path))
+
+
 def identity_of(files: Iterable[Path]) -> str:
     """sha256 of a model: of its file, or of the sorted list of `<sha256>  <name>` lines if there are several."""
     paths = sorted(files)

@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from quanary.quantizer.graph.read import FIELD
 from quanary.quantizer.graph.walk import all_nodes, inputs_of, subgraphs_of
 from quanary.wire.report import RefusedError
 
 CORE: Final = ("Conv", "MatMul", "Gemm")
-FIELD: Final = "spec.model.uri"
 
 # Operators of ONNX, and of ONNX Runtime's own set.
 _QUANTIZED: Final = re.compile(

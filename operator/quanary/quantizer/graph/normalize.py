@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quanary.quantizer.graph.confine import ConfinedError, Limits, confine, limits_for
 from quanary.quantizer.graph.equality import Feed, answers_of
 from quanary.quantizer.graph.external import files_of, identity_of
+from quanary.quantizer.graph.limits import SOURCE_BYTES
 from quanary.quantizer.graph.read import FIELD, read_graph
 from quanary.quantizer.graph.rebuild import Request, rebuild
 from quanary.quantizer.graph.shapes import LADDER
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # the confined process has no use for readers of data
 DATA_FIELD: Final = "spec.quantization.calibration.data.uri"
 NORMALIZED_FILE: Final = "normalized.onnx"
 UNPACKED_FOLDER: Final = "unpacked"
+_MORE_MEMORY: Final = "for a large one raise spec.runtime.resources.memory"
 # Of what a step does: raised when the same source may come out otherwise, so that caches notice.
 VERSION: Final = 2
 
@@ -69,7 +71,7 @@ def admit(path: Path, work: Path, field: str = FIELD) -> Admitted:
     except ConfinedError as error:
         shutil.rmtree(unpacked, ignore_errors=True)
         raise RefusedError(
-            field, f"a model that cannot be loaded: {error}", "a valid ONNX model of sane size"
+            field, f"a model that cannot be loaded: {error}", f"a valid ONNX model of sane size; {_MORE_MEMORY}"
         ) from error
     except RefusedError:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -119,7 +121,8 @@ def _rebuild(request: Request, work: Path) -> dict[str, Any]:
         else:
             return fields
     found = f"a graph that cannot be normalised ({'; '.join(dict.fromkeys(failures))})"
-    raise RefusedError(FIELD, found, "a graph that ONNX Runtime can optimise and run: export it at opset 17")
+    allowed = f"a graph that ONNX Runtime can optimise and run: export it at opset 17; {_MORE_MEMORY}"
+    raise RefusedError(FIELD, found, allowed)
 
 
 def _load(path: Path, unpacked: Path, field: str) -> tuple[str, str]:
@@ -138,4 +141,5 @@ def _run(path: Path, field: str, feeds: "Sequence[tuple[str, Feed]]") -> None:
 def _limits(path: Path) -> Limits:
     """In proportion to the model and all that lies beside it: what it refers to is not known before it is read."""
     folder = path.absolute() if path.is_dir() else path.absolute().parent
-    return limits_for(sum(each.stat().st_size for each in folder.iterdir() if each.is_file()))
+    beside = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+    return limits_for(min(beside, SOURCE_BYTES))

@@ -8,6 +8,7 @@ from quanary.quantizer.making.nodes import (
     choose_nodes,
     operators_of,
     quantized_nodes,
+    require_some,
     tensors_for,
 )
 
@@ -20,5 +21,6 @@ __all__ = [
     "make",
     "operators_of",
     "quantized_nodes",
+    "require_some",
     "tensors_for",
 ]

@@ -7,7 +7,7 @@ from onnx import ModelProto
 
 from quanary.quantizer.inference import RuntimeErrors
 from quanary.quantizer.making import dynamic, static
-from quanary.quantizer.making.nodes import KEEP_FLOAT, NodeChoice, choose_for
+from quanary.quantizer.making.nodes import KEEP_FLOAT, NodeChoice, choose_for, require_some
 from quanary.quantizer.making.prune import prune
 from quanary.quantizer.recipe import Approach, Recipe
 
@@ -27,6 +27,7 @@ def make(normalized: Path, recipe: Recipe, bounds: Bounds, work: Path) -> Path:
     """
     model = onnx.load(normalized)
     nodes = choose_for(model, recipe)
+    require_some(nodes)
     if not nodes.quantized:
         message = f"no node that a {recipe.approach.lower()} recipe quantizes"
         raise MakingError(message)

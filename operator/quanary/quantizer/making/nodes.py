@@ -44,22 +44,32 @@ def choose_nodes(model: ModelProto, keep_float: Sequence[str]) -> NodeChoice:
     Raises:
         RefusedError: a pattern matches no node, or nothing is left to quantize.
     """
-    return choose_for(model, Recipe(kept_float=tuple(keep_float)))
+    nodes = choose_for(model, Recipe(kept_float=tuple(keep_float)))
+    require_some(nodes)
+    return nodes
 
 
 def choose_for(model: ModelProto, recipe: Recipe) -> NodeChoice:
     """Nodes that a recipe quantizes, and those it would if they were not kept in float.
 
     Raises:
-        RefusedError: a pattern of `kept_float` matches no node, or nothing is left to quantize.
+        RefusedError: a pattern of `kept_float` matches no node.
     """
     candidates = _candidates(model, recipe)
     _check_patterns(model, recipe.kept_float)
     kept = tuple(name for name in candidates if _is_kept(name, recipe))
-    if candidates and len(kept) == len(candidates):
-        found, allowed = f"all {len(kept)} compute nodes", "at least one compute node left to quantize"
-        raise RefusedError(KEEP_FLOAT, found, allowed)
     return NodeChoice(tuple(name for name in candidates if name not in set(kept)), kept)
+
+
+def require_some(nodes: NodeChoice) -> None:
+    """Refuse a choice that keeps everything in float.
+
+    Raises:
+        RefusedError: nothing is left to quantize.
+    """
+    if nodes.kept_float and not nodes.quantized:
+        found, allowed = f"all {len(nodes.kept_float)} compute nodes", "at least one compute node left to quantize"
+        raise RefusedError(KEEP_FLOAT, found, allowed)
 
 
 def folded_nodes(model: ModelProto, nodes: NodeChoice, recipe: Recipe) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from quanary.quantizer.search.journal import Journal, Values
 from quanary.quantizer.search.judge import FailedError, Judge
 from quanary.quantizer.search.subject import Subject
 from quanary.quantizer.search.trial import ROUNDING, SHARE_OF_BUDGET, Trial
-from quanary.wire.report import clip
+from quanary.wire.report import RefusedError, clip
 
 _NEVER: Final = float("inf")
 Compute = Callable[[], Values]
@@ -84,9 +84,15 @@ class Evaluator:
             MakingError: it cannot be made.
         """
         wide = recipe.approach == Approach.STATIC and recipe.activations == Activations.UINT16
-        graph = self.subject.wide() if wide else self.subject.normalized
+        graph = self._wide() if wide else self.subject.normalized
         bounds = {} if recipe.approach == Approach.DYNAMIC else self.subject.bounds(recipe.method)
         return make(graph, recipe, bounds, self.work)
+
+    def _wide(self) -> Path:
+        try:
+            return self.subject.wide()
+        except RefusedError as error:
+            raise MakingError(str(error)) from error
 
     def _say(self, trial: Trial) -> None:
         if self.progress is None:

@@ -60,15 +60,16 @@ class Explorer:
 
     def _try(self, recipes: Iterable[Recipe]) -> None:
         for recipe in recipes:
-            if choose_for(self.graph, recipe).quantized and not self._is_core_again(recipe):
+            if self._is_worth_a_try(recipe):
                 self.evaluator.evaluate(recipe)
 
-    def _is_core_again(self, recipe: Recipe) -> bool:
-        """Scope All, in a graph of compute nodes alone."""
-        nodes = choose_for(self.graph, recipe).quantized
-        return (
-            recipe.scope == Scope.ALL and nodes == choose_for(self.graph, replace(recipe, scope=Scope.CORE)).quantized
-        )
+    def _is_worth_a_try(self, recipe: Recipe) -> bool:
+        """It has nodes, and with scope All others beside those of the core, that are not all kept in float."""
+        nodes = choose_for(self.graph, recipe)
+        if recipe.scope == Scope.CORE:
+            return bool(nodes.quantized)
+        core = choose_for(self.graph, replace(recipe, scope=Scope.CORE))
+        return nodes.quantized != core.quantized and bool(core.quantized or not core.kept_float)
 
     def _static(self, scope: Scope | None = None) -> list[Trial]:
         """Eligible ones with the 8-bit kernels, nothing but the user's nodes in float."""
@@ -87,7 +88,7 @@ class Explorer:
         if trial is None:
             return
         self.gap = probe(self.evaluator, trial)
-        if self.gap.saturates:
+        if self.gap is not None and self.gap.saturates:
             self.arguments = replace(self.arguments, full_range=False)
             self._try(space.first(self.arguments))
 

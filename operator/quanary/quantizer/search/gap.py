@@ -11,8 +11,9 @@ import numpy as np
 from quanary.quantizer.certify.metrics import Metric, Row
 from quanary.quantizer.search.evaluator import Evaluator
 from quanary.quantizer.search.journal import Values
+from quanary.quantizer.search.judge import FailedError
 from quanary.quantizer.search.trial import Trial
-from quanary.wire.report import GapFigures
+from quanary.wire.report import GapFigures, clip
 
 SEED: Final = 20_240_601
 REDUCED: Final = "7-bit weights for every candidate"
@@ -20,13 +21,17 @@ _NONE: Final = "none: weights have 7 bits already, and this CPU's kernels still 
 _SWAPS: Final = 999
 
 
-def probe(evaluator: Evaluator, trial: Trial) -> GapFigures:
-    """Emulate a static candidate on the tuning samples; on a few if its sums cannot overflow.
+def probe(evaluator: Evaluator, trial: Trial) -> GapFigures | None:
+    """Emulate a static candidate on the tuning samples; on a few if its sums cannot overflow. None if that fails.
 
     Raises:
         ExhaustedError: nothing is left to spend on it.
     """
     values = evaluator.spend(f"gap {trial.recipe.key}", lambda: _compute(evaluator, trial))
+    if "failure" in values:
+        if evaluator.progress is not None:
+            evaluator.progress.note(f"not emulated: {values['failure']}")
+        return None
     on_kernels, emulated, noise = (float(values[name]) for name in ("kernels", "emulated", "noise"))
     saturates = on_kernels - emulated > noise
     remedy = _NONE if trial.recipe.reduce_range else REDUCED
@@ -61,8 +66,12 @@ def _compute(evaluator: Evaluator, trial: Trial) -> Values:
     path = evaluator.make(trial.recipe)
     metric = evaluator.judge.metric
     few = trial.recipe.portable
-    on_kernels, emulated = (evaluator.judge.rows(path, optimize=each, few=few) for each in (True, False))
-    path.unlink()
+    try:
+        on_kernels, emulated = (evaluator.judge.rows(path, optimize=each, few=few) for each in (True, False))
+    except FailedError as error:
+        return {"failure": clip(str(error))}
+    finally:
+        path.unlink()
     return {
         "kernels": metric.estimate(on_kernels).drop,
         "emulated": metric.estimate(emulated).drop,

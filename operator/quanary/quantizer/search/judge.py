@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -14,6 +15,7 @@ import numpy as np
 
 from quanary.quantizer.certify.metrics import Metric, Row, open_metric
 from quanary.quantizer.data import Sample
+from quanary.quantizer.graph import size_of
 from quanary.quantizer.inference import Array, Model, RuntimeErrors, open_model
 from quanary.quantizer.search.divergence import Divergence, divergence_for
 from quanary.quantizer.search.subject import Tuning
@@ -42,7 +44,7 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one candidate. `drop` may be NaN where the metric is not defined."""
+    """Of one candidate."""
 
     drop: float
     divergence: float
@@ -66,11 +68,12 @@ class Judge:
         """Ask the float model. An inference has one thread, and as many as `workers` run side by side.
 
         Raises:
-            RefusedError: it rejects a sample.
+            RefusedError: it rejects a sample, or the metric does not fit the samples.
         """
         judged = open_model(model.path, "spec.model.uri", threads=1)
         samples, outputs = _ask(judged, tuning, workers)
         metric = _usable(metric, samples)
+        _require_defined(metric, samples, outputs)
         first = [each[0] for each in outputs]
         divergence = divergence_for(first, answers=metric.kind == "proportion")
         return cls(judged, metric, samples, outputs, divergence, workers)
@@ -86,13 +89,12 @@ class Judge:
         divergences: list[float] = []
         for part in (self._few, self._others):
             for sample, outputs, answer in self._ask(candidate, part):
-                rows.append(self.metric.observe(outputs, answer, sample))
+                rows.append(self._observe(outputs, answer, sample))
                 divergences.append(self._diverges(outputs, answer, sample))
             if self._is_hopeless(rows):
                 break
         drop = self.metric.estimate(rows).drop
-        ratio = path.stat().st_size / self.model.path.stat().st_size
-        return Scores(drop, float(np.mean(divergences)), ratio, self._speedup(candidate))
+        return Scores(drop, float(np.mean(divergences)), size_of(path) / self._float_bytes, self._speedup(candidate))
 
     def diverges(self, path: Path) -> float:
         """Mean divergence on a few samples.
@@ -106,7 +108,11 @@ class Judge:
     def rows(self, path: Path, *, optimize: bool, few: bool) -> list[Row]:
         """The metric's rows of all samples or a few, with the runtime's optimisations, or emulated in float."""
         asked = self._ask(_open(path, optimize=optimize), self._few if few else range(len(self.samples)))
-        return [self.metric.observe(outputs, answer, sample) for sample, outputs, answer in asked]
+        return [self._observe(outputs, answer, sample) for sample, outputs, answer in asked]
+
+    @cached_property
+    def _float_bytes(self) -> int:
+        return size_of(self.model.path)
 
     @property
     def _few(self) -> range:
@@ -125,6 +131,13 @@ class Judge:
         with ThreadPoolExecutor(self.workers) as pool:
             answers = pool.map(lambda sample: _run(candidate, sample), samples)
             yield from zip(samples, (self.outputs[each] for each in part), answers, strict=True)
+
+    def _observe(self, outputs: list[Array], answer: list[Array], sample: Sample) -> Row:
+        # What the metric refuses now is the candidate's answer: float's own passed when this was opened.
+        try:
+            return self.metric.observe(outputs, answer, sample)
+        except RefusedError as error:
+            raise FailedError(str(error)) from error
 
     def _diverges(self, outputs: list[Array], answer: list[Array], sample: Sample) -> float:
         divergence = self.divergence(outputs[0], answer[0])
@@ -160,6 +173,21 @@ def _usable(metric: Metric, samples: Sequence[Sample]) -> Metric:
     if metric.name in _OF_NUMBERS:
         raise RefusedError(FIELD, f"no label, that {metric.name} needs", "an array `label` in the calibration data")
     return open_metric(AGREEMENT)
+
+
+def _require_defined(metric: Metric, samples: Sequence[Sample], outputs: Sequence[list[Array]]) -> None:
+    """By float's answers against themselves.
+
+    Raises:
+        RefusedError: a sample does not fit the metric, or all of them do not define it.
+    """
+    try:
+        rows = [metric.observe(each, each, sample) for each, sample in zip(outputs, samples, strict=True)]
+    except RefusedError as error:
+        raise RefusedError(FIELD, error.refusal.found, error.refusal.allowed) from error
+    if not math.isfinite(metric.estimate(rows).drop):
+        found = f"{len(rows)} tuning samples that do not define {metric.name}"
+        raise RefusedError(FIELD, found, "samples of every class, on some of which float errs; or another metric")
 
 
 def _ask(model: Model, tuning: Tuning, workers: int) -> tuple[tuple[Sample, ...], tuple[list[Array], ...]]:

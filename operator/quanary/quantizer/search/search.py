@@ -9,8 +9,9 @@ import onnx
 
 from quanary.artifacts.verify import digest_of
 from quanary.quantizer.certify.metrics import Metric
+from quanary.quantizer.data import Sample
 from quanary.quantizer.machine import cpu_limit
-from quanary.quantizer.making import choose_for
+from quanary.quantizer.making import choose_for, require_some
 from quanary.quantizer.progress import Progress
 from quanary.quantizer.recipe import Approach
 from quanary.quantizer.search import gap, space
@@ -25,10 +26,6 @@ from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import GapFigures, LayerFigures, RefusedError
 
 FIELD: Final = "spec.model.uri"
-
-
-class ChangedError(Exception):
-    """The same recipe gave other bytes than before: something it was made of has changed meanwhile."""
 
 
 def search(
@@ -56,6 +53,8 @@ def search(
     evaluator.max_evaluations = arguments.max_evaluations
     front = front_of(explorer.eligible, arguments.objective, arguments.max_drop)
     if not front:
+        for recipe in () if evaluator.trials else space.first(arguments):
+            require_some(choose_for(explorer.graph, recipe))
         raise _nothing_made(evaluator.trials.values())
     # Before the files of the front are made: the probe makes one of them, and takes it away.
     probed = explorer.gap or _gap(evaluator, front)
@@ -81,18 +80,24 @@ def _open(
     progress: Progress | None,
 ) -> Evaluator:
     judge = Judge.open(subject.model, metric, subject.tuning, arguments.threads or cpu_limit())
-    key = key_of(subject.key, judge.metric.name, (each.digest for each in judge.samples))
+    key = key_of(subject.key, judge.metric.name + judge.metric.code, (_content(each) for each in judge.samples))
     journal = Journal.open(cache, key)
     # One is left for the emulation of what was found.
     allowed = max(1, arguments.max_evaluations - 1)
     return Evaluator(subject, judge, journal, arguments.max_drop, allowed, work, progress)
 
 
+def _content(sample: Sample) -> bytes:
+    """With the label, that a sample's digest leaves out."""
+    return sample.digest if sample.label is None else sample.digest + repr(sample.label.tolist()).encode()
+
+
 def _made(trial: Trial, evaluator: Evaluator) -> Trial:
     path = evaluator.make(trial.recipe)
     if digest_of(path) != trial.sha256:
-        message = f"{trial.recipe.text}: sha256 {digest_of(path)}, judged was {trial.sha256}"
-        raise ChangedError(message)
+        # Something it was made of has changed since it was judged, and no key of the journal covers that.
+        found = f"{trial.recipe.text}: sha256 {digest_of(path)}, judged was {trial.sha256}"
+        raise RefusedError("--cache", found, "an empty folder: the evaluations in this one are of other files")
     return replace(trial, path=path)
 
 

@@ -4,9 +4,6 @@ import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from onnx import ModelProto
-
-from quanary.quantizer.making import choose_for
 from quanary.quantizer.recipe import Recipe
 from quanary.quantizer.search.evaluator import Evaluator
 
@@ -17,11 +14,6 @@ class Layer:
 
     nodes: tuple[str, ...]
     divergence: float
-
-
-def layers_of(graph: ModelProto, base: Recipe) -> tuple[str, ...]:
-    """Nodes that the recipe quantizes."""
-    return choose_for(graph, base).quantized
 
 
 def rank(evaluator: Evaluator, base: Recipe, nodes: Sequence[str], groups: int) -> tuple[Layer, ...]:

@@ -23,15 +23,15 @@ def check_choices(arguments: QuantizeArguments) -> None:
     Raises:
         RefusedError: naming the field, the value and what is allowed.
     """
-    for name, known in (
-        ("strategy", _APPROACHES),
-        ("activations", _ACTIVATIONS),
-        ("granularity", _GRANULARITIES),
-        ("method", _METHODS),
+    for name, field, known in (
+        ("strategy", "strategy", _APPROACHES),
+        ("activations", "activations", _ACTIVATIONS),
+        ("granularity", "granularity", _GRANULARITIES),
+        ("method", "calibration.method", _METHODS),
     ):
         value = getattr(arguments, name)
         if value not in {AUTO, *known}:
-            raise RefusedError(f"{_FIELD}.{name}", repr(value), f"{AUTO}, {', '.join(known)}")
+            raise RefusedError(f"{_FIELD}.{field}", repr(value), f"{AUTO}, {', '.join(known)}")
     if arguments.objective not in OBJECTIVES:
         raise RefusedError(f"{_FIELD}.objective", repr(arguments.objective), " or ".join(OBJECTIVES))
     if arguments.max_evaluations < 1:

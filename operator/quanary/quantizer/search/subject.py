@@ -21,7 +21,8 @@ class Tuning(Protocol):
 class Subject:
     """A float model, its normalised graph, and what calibration learnt.
 
-    `wide` gives the graph at opset 21, that 16-bit activations need; `key` covers model, normaliser and calibration.
+    `wide` gives the graph at opset 21, that 16-bit activations need, or refuses; `key` covers model, normaliser and
+    calibration.
     """
 
     model: Model

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from quanary.quantizer.certify.metrics import Resampled, open_metric
+from quanary.quantizer.certify.metrics import Resampled, open_metric, ranking
 from quanary.wire.report import RefusedError
 from tests.quantizer.certify.samples import estimate, sample, scores
 
@@ -43,6 +43,18 @@ def test_weights_count_rows_as_often_as_they_say() -> None:
     picks = draw.integers(0, 20, 20)
     weights = np.bincount(picks, minlength=20)[None].astype(float)
     assert metric.fit(rows).drops(weights) == pytest.approx([metric.estimate([rows[each] for each in picks]).drop])
+
+
+def test_resamples_of_many_answers_are_counted_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric, draw = open_metric("roc_auc"), np.random.default_rng(6)
+    assert isinstance(metric, Resampled)
+    outputs = [[draw.random((9, 1), np.float32)] for _ in range(2 * 8)]
+    label = np.arange(9) % 2
+    fit = metric.fit([metric.observe(outputs[2 * i], outputs[2 * i + 1], sample(label)) for i in range(8)])
+    weights = draw.multinomial(8, np.full(8, 1 / 8), 7).astype(float)
+    whole = fit.drops(weights)
+    monkeypatch.setattr(ranking, "_NUMBERS", 2 * 72)
+    assert fit.drops(weights) == pytest.approx(whole)
 
 
 def test_an_artifact_that_answers_with_no_number_is_ranked_on_the_wrong_side() -> None:

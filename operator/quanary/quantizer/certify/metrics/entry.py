@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from quanary.artifacts.verify import digest_of
 from quanary.quantizer.certify.metrics.fits import DifferenceOfMeans
 from quanary.quantizer.certify.metrics.metric import METRIC_FIELD, Fit, Resampled, Row, refuse
 from quanary.quantizer.data import Sample
@@ -31,8 +32,8 @@ class EntryPoint(Resampled):
         " samples, higher is better. maxDrop: how far the mean may fall."
     )
 
-    def __init__(self, name: str, function: Score) -> None:
-        self.name, self._function = name, function
+    def __init__(self, name: str, function: Score, code: str = "") -> None:
+        self.name, self._function, self.code = name, function, code
         self.needs_label = bool(getattr(function, "needs_label", False))
 
     @override
@@ -65,10 +66,12 @@ def load(name: str) -> EntryPoint:
         RefusedError: there is no such module, file or function.
     """
     where, _, attribute = name.rpartition(":")
-    function = getattr(_module(where, name), attribute, None)
+    module = _module(where, name)
+    function = getattr(module, attribute, None)
     if not callable(function):
         raise RefusedError(METRIC_FIELD, name, f"a function {attribute!r} in {where}")
-    return EntryPoint(name, function)
+    file = getattr(module, "__file__", None)
+    return EntryPoint(name, function, digest_of(Path(file)) if file else "")
 
 
 def _module(where: str, name: str) -> ModuleType:

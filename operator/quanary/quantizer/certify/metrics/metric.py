@@ -50,6 +50,7 @@ class Metric(ABC):
     name: str
     sentence: ClassVar[str]
     needs_label: bool = False
+    code: str = ""  # digest of the code behind it that is not this program's
     kind: ClassVar[Literal["proportion", "bootstrap"]]
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from quanary.quantizer.inference import Array
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+# In memory at a time, of each of the few arrays that a resample takes.
+_NUMBERS: Final = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,11 @@ class Ranking:
         return total
 
     def drops(self, weights: Floats) -> Floats:
-        """Of each resample."""
+        """Of each resample; few at a time, for a row may have any number of answers."""
+        few = max(1, _NUMBERS // len(self.row))
+        return np.concatenate([self._drops(weights[first : first + few]) for first in range(0, len(weights), few)])
+
+    def _drops(self, weights: Floats) -> Floats:
         each = weights[:, self.row]
         first, second = (Curve.of(scores).areas(each, self.positive) for scores in self.scores)
         return np.asarray(first - second, np.float64)
