@@ -19,7 +19,7 @@ from quanary.quantizer.certify import (
 from quanary.quantizer.inputs import Inputs, threads_of
 from quanary.quantizer.made import Candidate, Made
 from quanary.quantizer.progress import Progress
-from quanary.quantizer.search.front import SPEED_NOISE
+from quanary.quantizer.search.front import SIZE_NOISE, SPEED_NOISE
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import BenefitFigures, Opening, SealedSignoff
 
@@ -83,12 +83,20 @@ def _certified(front: Sequence[Candidate], signoffs: Sequence[SealedSignoff]) ->
 
 
 def choose(candidates: Sequence[Candidate], objective: str) -> Candidate:
-    """By the objective; the safer one of equals."""
+    """By the objective, then by the other one, then the safer: they come safest first, and noise is no difference."""
     if objective == "size":
-        return min(candidates, key=lambda each: each.size_ratio)
-    fastest = max(each.speedup for each in candidates)
-    # They come safest first, and a quick look cannot tell speeds that are this close.
-    return next(each for each in candidates if each.speedup * SPEED_NOISE >= fastest)
+        return _fastest(_smallest(candidates))[0]
+    return _smallest(_fastest(candidates))[0]
+
+
+def _fastest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    best = max(each.speedup for each in candidates)
+    return [each for each in candidates if each.speedup * SPEED_NOISE >= best]
+
+
+def _smallest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    best = min(each.size_ratio for each in candidates)
+    return [each for each in candidates if each.size_ratio <= best * SIZE_NOISE]
 
 
 def _measure(
