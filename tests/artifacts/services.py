@@ -26,6 +26,18 @@ def free_port() -> int:
 
 
 @contextmanager
+def _in_a_thread(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serves until the block ends."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
 def running_registry(folder: Path) -> Iterator[str]:
     """`127.0.0.1:port` of a registry that keeps its blobs in `folder`."""
     assert REGISTRY.is_file(), f"{REGISTRY} is missing: make cluster-build brings it"
@@ -84,14 +96,8 @@ class Pages(http.server.BaseHTTPRequestHandler):
 def web_server(content: bytes, elsewhere: str = "") -> Iterator[str]:
     """`127.0.0.1:port` of a server of `Pages`."""
     handler = type("Handler", (Pages,), {"content": content, "elsewhere": elsewhere})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, _in_a_thread(server):
+        yield f"127.0.0.1:{server.server_port}"
 
 
 @contextmanager
@@ -117,14 +123,8 @@ def cutting_relay(host: str, after_bytes: int) -> Iterator[str]:
                         left -= len(answer)
                         self.request.sendall(answer)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Line) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Line) as server, _in_a_thread(server):
+        yield f"127.0.0.1:{server.server_address[1]}"
 
 
 @contextmanager
@@ -143,14 +143,8 @@ def registry_of(manifest: bytes, blob: bytes) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Silence."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, _in_a_thread(server):
+        yield f"127.0.0.1:{server.server_port}"
 
 
 @contextmanager
@@ -173,11 +167,5 @@ def recorder(status: int, location: str = "") -> Iterator[tuple[str, list[str]]]
         def log_message(self, format: str, *args: object) -> None:
             """Silence."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, _in_a_thread(server):
+        yield f"127.0.0.1:{server.server_port}", asked

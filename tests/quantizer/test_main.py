@@ -401,3 +401,20 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     assert report["signoff"] == whole["signoff"]
     assert report["calibration"]["fromCache"]
     assert not list(out.glob("model-int8.onnx.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--explain"], 0, "1 normalise"),
+        (["--explain", "verdicts"], 0, "NotCertifiable"),
+        (["--explain=metrics"], 0, "roc_auc"),
+        (["--explain", "nonsense"], 1, "'nonsense'; allowed: one of steps, data"),
+    ],
+)
+def test_a_run_explains_itself_by_topic(
+    capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    assert main(words) == code
+    shown = capsys.readouterr()
+    assert said in (shown.err if code else shown.out)

@@ -120,3 +120,11 @@ def test_a_refusal_alone_is_json_under_one_key() -> None:
 @pytest.mark.parametrize("length", [TEXT_LIMIT, TEXT_LIMIT + 1])
 def test_clipping_keeps_the_limit(length: int) -> None:
     assert len(clip("x" * length)) == TEXT_LIMIT
+
+
+def test_a_refusal_in_any_script_fits_the_handover() -> None:
+    refusal = RefusedError("spec.model.uri", "模" * 5000, "型" * 5000).refusal
+    read = Handover.model_validate_json(Handover(inputs="i" * 64, refusal=refusal).to_message())
+    assert read.refusal is not None
+    assert read.refusal.field == "spec.model.uri"
+    assert read.refusal.found.startswith("模")

@@ -24,10 +24,8 @@ TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the Job's next pod is the retry
 
 def main(argv: Sequence[str]) -> int:
     """0: a verdict was reached, whichever. 1: refused, a person must change something. 75: try again."""
-    if "--explain" in argv:
-        topics = [each for each in argv[argv.index("--explain") + 1 :] if not each.startswith("-")]
-        print(explain(topics[0] if topics else "steps", METRICS))
-        return 0
+    if any(each.partition("=")[0] == "--explain" for each in argv):
+        return _explain(argv)
     arguments = QuantizeArguments.parse(argv)
     # It imports while the inputs are fetched.
     start_confinement()
@@ -43,6 +41,18 @@ def main(argv: Sequence[str]) -> int:
         return TRY_AGAIN
     _hand_over(arguments, _handover(arguments, outcome))
     _say(arguments, outcome)
+    return 0
+
+
+def _explain(argv: Sequence[str]) -> int:
+    """The topic is what follows the flag, in the same word or the next."""
+    place = next(place for place, each in enumerate(argv) if each.partition("=")[0] == "--explain")
+    topic = argv[place].partition("=")[2] or next(iter(argv[place + 1 :]), "")
+    try:
+        print(explain("steps" if topic.startswith("-") or not topic else topic, METRICS))
+    except RefusedError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return REFUSED
     return 0
 
 

@@ -1,7 +1,8 @@
 """`quanary quantize --explain [TOPIC]`: what a run does and what its words mean, before it is started."""
 
-import textwrap
 from typing import Final
+
+from quanary.wire.report import RefusedError
 
 STEPS: Final = """
 quanary quantize MODEL --calibration DATA --validation DATA --max-drop 0.01 --out DIR
@@ -46,9 +47,12 @@ TOPICS: Final = {"steps": STEPS, "data": DATA, "verdicts": VERDICTS, "seal": SEA
 
 
 def explain(topic: str, metrics: str) -> str:
-    """The text on a topic; all of them, if there is no such topic, are named."""
+    """The text on a topic.
+
+    Raises:
+        RefusedError: there is none; it names all.
+    """
     texts = {**TOPICS, "metrics": metrics}
-    if topic in texts:
-        return texts[topic].strip("\n")
-    known = ", ".join(texts)
-    return textwrap.dedent(f"no topic {topic!r}; --explain takes one of {known}, or nothing for all steps")
+    if topic not in texts:
+        raise RefusedError("--explain", repr(topic), f"one of {', '.join(texts)}, or nothing for all steps")
+    return texts[topic].strip("\n")

@@ -354,17 +354,26 @@ class Handover(Wire):
         """JSON for the termination log.
 
         If it is too long it does without the URIs of the front (each artifact lies in the repository of `uri`, tagged
-        with its sha256), then with most of `because` (the report has all of it).
+        with its sha256), then with most of `because` (the report has all of it) and of a refusal's texts.
 
         Raises:
             ValueError: it would be longer than `HANDOVER_LIMIT_BYTES` all the same.
         """
         nameless = tuple(each.model_copy(update={"uri": ""}) for each in self.front)
         attempts: list[dict[str, object]] = [{}, {"front": nameless}]
-        attempts += [{"front": nameless, "because": clip(self.because, limit)} for limit in BRIEF_LIMITS]
+        attempts += [{"front": nameless, **self._brief(limit)} for limit in BRIEF_LIMITS]
         for less in attempts:
             text = self.model_copy(update=less).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= HANDOVER_LIMIT_BYTES:
                 return text
         message = f"handover of {len(text.encode())} bytes; at most {HANDOVER_LIMIT_BYTES} fit"
         raise ValueError(message)
+
+    def _brief(self, limit: int) -> dict[str, object]:
+        """Its prose, at most so many characters a text."""
+        refusal = self.refusal and Refusal(
+            field=self.refusal.field,
+            found=clip(self.refusal.found, limit),
+            allowed=clip(self.refusal.allowed, limit),
+        )
+        return {"because": clip(self.because, limit), "refusal": refusal}

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from quanary.wire.report import BenefitFigures, Interval
+from quanary.wire.report import BatchFigures, BenefitFigures, Interval
 
 LOOKS: Final = (5, 10, 15)
 # Of each wrong word: Beneficial below the limit, and NotBeneficial above it.
@@ -31,9 +31,18 @@ class Benefit:
 
 
 def decide(figures: BenefitFigures) -> Benefit:
-    """By the interval at batch 1, the first of `batches`; a server's batch is only as large as its traffic."""
-    faster = is_faster(figures.batches[0].interval, figures.min_speedup)
-    return Benefit(faster, smaller=figures.size_ratio <= 1 - figures.min_size_reduction)
+    """By the interval at batch 1; a server's batch is only as large as its traffic."""
+    faster = is_faster(at_batch_one(figures).interval, figures.min_speedup)
+    return Benefit(faster, smaller=1 - figures.size_ratio >= figures.min_size_reduction)
+
+
+def at_batch_one(figures: BenefitFigures) -> BatchFigures:
+    """Raises ValueError if nobody measured it."""
+    for each in figures.batches:
+        if each.batch == 1:
+            return each
+    message = f"benefit without batch 1, only {[each.batch for each in figures.batches]}"
+    raise ValueError(message)
 
 
 def is_faster(interval: Interval, limit: float) -> bool | None:

@@ -3,9 +3,10 @@
 from typing import Final
 
 from quanary.api.v1alpha1 import Verdict
+from quanary.quantizer.benefit.decide import at_batch_one, decide
 from quanary.quantizer.certify.bounds import FEW
 from quanary.quantizer.certify.sequence import is_certified
-from quanary.wire.report import BatchFigures, BenefitFigures, SealedSignoff
+from quanary.wire.report import BenefitFigures, SealedSignoff
 
 # As the controller bounds it: tighter takes long to prove, wider says nothing.
 LEAST_GATE: Final = 0.02
@@ -49,27 +50,18 @@ def _what_would_help(signoff: SealedSignoff) -> str:
 
 
 def _benefit(figures: BenefitFigures) -> tuple[Verdict, str]:
-    one = _batch_one(figures)
+    one, benefit, saved = at_batch_one(figures), decide(figures), 1 - figures.size_ratio
     speed = (
         f"{one.ratio:.2f} times as fast as float on this CPU ({one.interval.low:.2f} to {one.interval.high:.2f});"
         f" {figures.min_speedup:g} is asked for"
     )
-    if one.interval.low >= figures.min_speedup:
+    if benefit.faster:
         return Verdict.BENEFICIAL, speed
-    if one.interval.high >= figures.min_speedup:
+    if benefit.faster is None:
         return Verdict.INCONCLUSIVE, f"{speed}: not decided in {figures.blocks} blocks"
-    saved = 1 - figures.size_ratio
-    if saved >= figures.min_size_reduction:
+    if benefit.smaller:
         return Verdict.SIZE_ONLY, f"{speed}; but {saved:.0%} smaller"
     return Verdict.NOT_BENEFICIAL, f"{speed}; {saved:.0%} smaller, {figures.min_size_reduction:.0%} is asked for"
-
-
-def _batch_one(figures: BenefitFigures) -> BatchFigures:
-    for each in figures.batches:
-        if each.batch == 1:
-            return each
-    message = f"benefit without batch 1, only {[each.batch for each in figures.batches]}"
-    raise ValueError(message)
 
 
 def mismatch_gate(signoff: SealedSignoff) -> float:
