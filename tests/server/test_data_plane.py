@@ -27,7 +27,7 @@ async def test_a_good_answer_carries_what_a_comparison_needs() -> None:
     answer = await DataPlane("m", SESSION.signature, SessionEngine(SESSION)).infer(BODY, None)
     assert answer.status == 200
     assert answer.inference is not None
-    assert answer.inference.output.tolist() == [[1, 2, 3]]
+    assert answer.inference.own["y"].tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from quanary.server import twin as twin_module
 from quanary.server.comparison import Sampler
 from quanary.server.data_plane import Inference
-from quanary.server.engine import Engine
+from quanary.server.engine import Engine, Execution
 from quanary.server.messages import Signature
 from quanary.server.metrics import Metrics
 from quanary.server.twin import Comparison, TwinSettings
@@ -182,6 +182,9 @@ async def test_a_stuck_twin_delays_and_fails_no_user(float_path: Path, int8_path
 
 
 SIGNATURE = Signature((TensorMetadata("x", "FP32", (-1, 4)),), (TensorMetadata("scores", "FP32", (-1, 3)),))
+INFERENCE = Inference.of(
+    {"x": np.ones((1, 4), np.float32)}, Execution({"scores": np.ones((1, 3), np.float32)}, seconds=0.1)
+)
 
 
 async def counts_after(status: int, headers: dict[str, str]) -> str:
@@ -196,7 +199,7 @@ async def counts_after(status: int, headers: dict[str, str]) -> str:
     async with listening(answer) as url:
         comparison = Comparison(TwinSettings(url, "m", "float", "f" * 10, 1), SIGNATURE, Sampler(1.0), metrics)
         task = asyncio.create_task(comparison.run())
-        comparison.offer(Inference({"x": np.ones((1, 4), np.float32)}, np.ones((1, 3), np.float32), 0.1))
+        comparison.see(INFERENCE)
 
         async def is_counted() -> bool:
             lines = metrics.render_gates().decode().splitlines()
@@ -255,7 +258,7 @@ async def test_connections_to_the_twin_are_made_anew(monkeypatch: pytest.MonkeyP
         task = asyncio.create_task(comparison.run())
 
         async def is_made_anew() -> bool:
-            comparison.offer(Inference({"x": np.ones((1, 4), np.float32)}, np.ones((1, 3), np.float32), 0.1))
+            comparison.see(INFERENCE)
             return len(questions) >= 3
 
         await until(is_made_anew)
@@ -269,7 +272,6 @@ async def test_queued_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     metrics = Metrics(0.1, 1)
     settings = TwinSettings("http://127.0.0.1:9", "m", "float", "f" * 10, 1)
     comparison = Comparison(settings, SIGNATURE, Sampler(1.0), metrics)
-    inputs = {"x": np.ones((1, 4), np.float32)}
     for _ in range(3):
-        comparison.offer(Inference(inputs, np.ones((1, 3), np.float32), 0.1))
+        comparison.see(INFERENCE)
     assert "quanary_comparisons_dropped_total 1.0" in metrics.render_gates().decode()

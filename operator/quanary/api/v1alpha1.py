@@ -94,17 +94,42 @@ class Resources(Spec):
     """Memory request and limit."""
 
 
+class InferenceServer(Spec):
+    """A server of the Open Inference Protocol that runs the model behind Quanary's front, in the same pod."""
+
+    image: Annotated[str, Field(max_length=512, pattern=r"^[^\s@]+@sha256:[a-f0-9]{64}$")]
+    """Its image, by digest. The operator's settings say which are allowed."""
+    args: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
+    """Its arguments; Triton's follow from the model if there are none. The model file is /models/model.onnx, Triton's
+    model repository /models/repository."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """Where it speaks HTTP, on the pod's loopback address."""
+    front: Resources = Resources(cpu="500m", memory="256Mi")
+    """CPU and memory of the front; `runtime.resources` are those of this server, that runs the model."""
+
+
 class Runtime(Spec):
     """How both variants are served."""
 
-    type: Literal["OnnxRuntime"] = "OnnxRuntime"
-    """The inference engine."""
+    RULES: ClassVar = (
+        Rule(
+            cel="self.type == 'OnnxRuntime' ? !has(self.server) : has(self.server)",
+            message="types Triton and Custom need server; type OnnxRuntime has none",
+            field_path="server",
+        ),
+    )
+
+    type: Literal["OnnxRuntime", "Triton", "Custom"] = "OnnxRuntime"
+    """What runs the model: ONNX Runtime in Quanary's own server, Triton, or any other server of the Open Inference
+    Protocol behind it."""
+    server: InferenceServer | None = None
+    """The server of types Triton and Custom."""
     image: Annotated[str, Field(max_length=512, pattern=r"^[^\s]*$")] = ""
     """The runtime image, if not the operator's default. The operator's settings say which are allowed."""
     replicas: Annotated[int, Field(ge=1, le=100)] = 1
     """Pods of each variant."""
     resources: Resources = Resources()
-    """CPU and memory of one pod."""
+    """CPU and memory of what runs the model, in each pod."""
     node_selector: Annotated[
         dict[str, Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]],
         Field(max_length=16),
@@ -221,6 +246,27 @@ class LatencyGate(Spec):
     """At most 1 % of answers may take longer."""
 
 
+class Divergence(Spec):
+    """When two answers to the same input differ."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="self.measure == 'Top1' || self.limit > 0.0",
+            message="every measure but Top1 needs a limit above 0",
+            field_path="limit",
+        ),
+    )
+
+    measure: Literal["Top1", "KullbackLeibler", "Cosine", "BoxOverlap", "Tolerance"] = "Top1"
+    """Top1: another class, or another side of 0.5. KullbackLeibler: of probabilities, in nats. Cosine: 1 - similarity,
+    for embeddings. BoxOverlap: 1 - the least overlap (IoU) of paired boxes [x1, y1, x2, y2]. Tolerance: the largest
+    difference relative to float's largest value, for regressions."""
+    limit: Annotated[float, Field(ge=0, le=1e6)] = 0
+    """Answers further apart than this differ; Top1 has none."""
+    output: Annotated[str, Field(max_length=256)] = ""
+    """The output to compare; the model's first if empty."""
+
+
 class Gates(Spec):
     """Budgets watched on live traffic. A gate with evidence over its budget rolls the artifact back."""
 
@@ -231,6 +277,11 @@ class Gates(Spec):
     """Share of requests that may fail (5xx, or no answer at the deadline)."""
     latency: LatencyGate = LatencyGate()
     """The latency budget."""
+    divergence: Divergence = Divergence()
+    """What the mismatch gate counts: when two answers differ."""
+    input_range: OpenRatio | None = None
+    """Share of requests that may hold a value outside the calibrated range; if absent, three times the share that
+    tuning data had. Over it the rollout is held, for the artifact was not judged on such inputs."""
 
 
 class Shadow(Spec):
@@ -304,6 +355,38 @@ class Critical(Spec):
 
     header: Header = Header(name="x-critical", value="true")
     """The header that marks them."""
+    path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", max_length=1024)] = ""
+    """A path prefix that marks them as well, such as `/critical`, before `/v2/models/<name>`; none if empty."""
+
+
+class Escalation(Spec):
+    """What becomes of INT8 answers of low confidence."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="self.to != 'Review' || self.sink != ''",
+            message="to Review needs a sink",
+            field_path="sink",
+        ),
+        Rule(
+            cel="self.confidence != 'Output' || self.output != ''",
+            message="confidence Output needs the name of an output",
+            field_path="output",
+        ),
+    )
+
+    below: Annotated[float, Field(gt=0, le=1)]
+    """An answer is escalated if its confidence is below this."""
+    confidence: Literal["Softmax", "Margin", "Output"] = "Softmax"
+    """Softmax: the largest probability. Margin: the largest less the next one. Output: what the named output says."""
+    output: Annotated[str, Field(max_length=256)] = ""
+    """The output that confidence is read from; the model's first if empty."""
+    to: Literal["Float", "Review"] = "Float"
+    """Float: float answers instead. Review: INT8 answers; both question and answer go to `sink` as a CloudEvent."""
+    sink: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$", max_length=1024)] = ""
+    """Where reviews are sent, by HTTP."""
+    budget: OpenRatio = 0.1
+    """Share of requests that may be escalated, so that drift cannot overload float; the rest is answered by INT8."""
 
 
 class ParentRef(Spec):
@@ -369,6 +452,8 @@ class QuantizedModelSpec(Spec):
     """What serves after an artifact was condemned."""
     critical: Critical = Critical()
     """Requests that float always answers."""
+    escalation: Escalation | None = None
+    """What becomes of INT8 answers of low confidence; if absent, nothing."""
 
 
 class Artifacts(Spec):
@@ -448,6 +533,8 @@ class Artifact(Spec):
     """The sealed data's figures."""
     disagreement_upper_bound: float = 0
     """Sealed upper bound of the share of answers that differ from float's; the default mismatch gate is twice that."""
+    out_of_range_budget: float = 0
+    """Share of requests that may hold a value outside the calibrated range; 0 if unknown."""
     role: Annotated[str, Field(max_length=32)] = ""
     """Its place in the front, if it took over from a condemned artifact; else empty."""
     portable: bool = True

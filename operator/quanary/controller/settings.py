@@ -26,7 +26,11 @@ class Settings:
     health_port: int = 8081
     allowed_hosts: tuple[str, ...] = ()  # of model and data URIs, a bucket as s3://name; any if empty
     insecure_hosts: tuple[str, ...] = ()  # may be spoken to without TLS
-    allowed_images: tuple[str, ...] = ()  # prefixes of runtime.image; only the default if empty
+    allowed_images: tuple[
+        str, ...
+    ] = ()  # prefixes of runtime.image and runtime.server.image; only the default if empty
+    core_watts: float = 0.0  # of a busy core, where the CPU counts no energy; 0: unknown
+    core_hour_price: float = 0.0  # 0: unknown
     image_pull_policy: str = "IfNotPresent"
 
     @classmethod

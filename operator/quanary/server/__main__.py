@@ -5,7 +5,7 @@ import math
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,12 @@ from typing_extensions import override
 from quanary.api.names import short
 from quanary.server.app import Front, TwinTraffic, UserTraffic, create_app, create_metrics_app
 from quanary.server.asgi import Application
-from quanary.server.comparison import Sampler
-from quanary.server.data_plane import DataPlane
-from quanary.server.engine import Engine, SessionEngine
+from quanary.server.assembly import Loaded, WrapEngine, load, surround
 from quanary.server.logs import configure_logs
 from quanary.server.machine import cpu_features
 from quanary.server.metrics import Metrics
-from quanary.server.session import ModelFile, Session, UnservableModel, read_model
+from quanary.server.session import ModelFile, UnservableModel, read_model
 from quanary.server.settings import Settings
-from quanary.server.twin import Comparison, TwinSettings
 from quanary.wire.launch import ServeArguments
 from quanary.wire.report import RefusedError
 
@@ -35,7 +32,6 @@ from quanary.wire.report import RefusedError
 KEEP_ALIVE_SECONDS: Final = 3700
 REFUSED: Final = 2
 
-WrapEngine = Callable[[Engine], Engine]
 _log = structlog.get_logger(__name__)
 
 
@@ -101,25 +97,25 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
     metrics.describe_model(name=front.name, digest=model.digest, variant=settings.variant)
     if settings.certified_features:
         metrics.describe_cpu(differs=settings.certified_features != frozenset(cpu_features()))
-    users = UserTraffic(front, metrics, settings.critical)
+    users, twins = UserTraffic(front, metrics, settings.critical), TwinTraffic(front)
     apps = {arguments.http_port: create_app(front, users)}
     if arguments.twin_port:
-        apps[arguments.twin_port] = create_app(front, TwinTraffic(front))
+        apps[arguments.twin_port] = create_app(front, twins)
     # Metrics last: they are stopped last, so that the drain is still seen.
     apps[arguments.metrics_port] = create_metrics_app(metrics)
     servers = [_start(app, arguments.host, port, arguments.deadline_seconds) for port, app in apps.items()]
     stopping = asyncio.create_task(stop.wait())
     try:
-        session = await _load(settings, model, stopping)
-        if session is not None:
-            front.plane = DataPlane(front.name, session.signature, wrap_engine(SessionEngine(session)))
-            comparing = _compare(settings, front, session, users, metrics)
+        loaded = await _load(settings, model, stopping)
+        if loaded is not None:
+            background = [
+                asyncio.create_task(each)
+                for each in surround(settings, loaded, front, users, twins, metrics, wrap_engine)
+            ]
             _log.info("ready", model=front.name, digest=model.digest, variant=settings.variant, ports=list(apps))
             await stopping
             await _drain(front, servers[:-1], settings.notice_seconds)
-            if comparing is not None:
-                comparing.cancel()
-                await asyncio.wait((comparing,))
+            await _end(background)
     except UnservableModel as error:
         _log.error("refused to serve", reason=str(error))
         return REFUSED
@@ -130,33 +126,18 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
     return 0
 
 
-async def _load(settings: Settings, model: ModelFile, stopping: "asyncio.Task[bool]") -> Session | None:
-    """The warmed-up session, or None if it is time to stop before that."""
-    loading = asyncio.create_task(asyncio.to_thread(_load_session, model, settings.threads))
+async def _load(settings: Settings, model: ModelFile, stopping: "asyncio.Task[bool]") -> Loaded | None:
+    """The warmed-up model, or None if it is time to stop before that."""
+    loading = asyncio.create_task(load(settings, model))
     await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
     return loading.result() if loading.done() else None
 
 
-def _load_session(model: ModelFile, threads: int) -> Session:
-    session = Session(model, threads)
-    try:
-        session.warm_up()
-    except Exception as error:  # noqa: BLE001
-        # Zeros may be no sensible input; users' requests will tell.
-        _log.warning("warm-up failed", reason=str(error))
-    return session
-
-
-def _compare(
-    settings: Settings, front: Front, session: Session, users: UserTraffic, metrics: Metrics
-) -> "asyncio.Task[None] | None":
-    arguments = settings.arguments
-    if not arguments.twin_url or not arguments.sample_ratio:
-        return None
-    twin = TwinSettings(arguments.twin_url, front.name, settings.variant, front.digest, front.deadline_seconds)
-    comparison = Comparison(twin, session.signature, Sampler(arguments.sample_ratio), metrics)
-    users.offer = comparison.offer
-    return asyncio.create_task(comparison.run())
+async def _end(background: "list[asyncio.Task[None]]") -> None:
+    for each in background:
+        each.cancel()
+    if background:
+        await asyncio.wait(background)
 
 
 class _Server(uvicorn.Server):

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Final, Protocol
@@ -22,7 +21,7 @@ from quanary.server.asgi import (
     json_answer,
     send_answer,
 )
-from quanary.server.data_plane import Answer, DataPlane, Inference, refusal
+from quanary.server.data_plane import OWN_ANSWERS, Answer, DataPlane, Observer, Policy, refusal
 from quanary.server.metrics import CONTENT_TYPE, Metrics
 from quanary.server.twin import TURN_SHARE
 from quanary.wire.inference import DIGEST_HEADER, EXECUTION_HEADER, HEADER_LENGTH, MODEL_VERSION, ServerMetadata
@@ -47,13 +46,13 @@ class Front:
         """Whether new requests should come here."""
         return self.plane is not None and not self.is_draining
 
-    async def infer(self, body: bytes, header_length: bytes | None) -> Answer:
+    async def infer(self, body: bytes, header_length: bytes | None, policy: Policy = OWN_ANSWERS) -> Answer:
         """An answer by the deadline, whatever the model does."""
         if self.plane is None:
             return refusal(503, "the model is being loaded")
         try:
             async with asyncio.timeout(self.deadline_seconds):
-                return await self.plane.infer(body, header_length)
+                return await self.plane.infer(body, header_length, policy)
         except TimeoutError:
             return refusal(504, f"no answer within {self.deadline_seconds:g} s")
 
@@ -75,7 +74,8 @@ class UserTraffic:
 
     def __init__(self, front: Front, metrics: Metrics, critical: tuple[bytes, bytes] | None = None) -> None:
         """Leave out of every count the requests that carry the header `critical`."""
-        self.offer: Callable[[Inference], None] | None = None
+        self.policy: Policy = OWN_ANSWERS
+        self.observers: list[Observer] = []
         self._front = front
         self._metrics = metrics
         self._critical = critical
@@ -87,7 +87,7 @@ class UserTraffic:
             try:
                 content = await body.read(scope, receive)
                 started = time.perf_counter()
-                answer = await self._front.infer(content, header(scope, HEADER_LENGTH))
+                answer = await self._front.infer(content, header(scope, HEADER_LENGTH), self.policy)
             except Refused as refused:
                 answer, started = refused.answer, time.perf_counter()
         if self._critical is not None and self._critical in scope["headers"]:
@@ -97,9 +97,10 @@ class UserTraffic:
         return answer
 
     def after(self, answer: Answer) -> None:
-        """Offer what a user got for comparison."""
-        if self.offer is not None and answer.inference is not None:
-            self.offer(answer.inference)
+        """Show what a user got to those who watch."""
+        if answer.inference is not None:
+            for each in self.observers:
+                each.see(answer.inference)
 
 
 class TwinTraffic:
@@ -107,6 +108,7 @@ class TwinTraffic:
 
     def __init__(self, front: Front) -> None:
         """Share the model with the users."""
+        self.observers: list[Observer] = []
         self._front = front
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
@@ -141,7 +143,10 @@ class TwinTraffic:
                 self._turn.release()
 
     def after(self, answer: Answer) -> None:
-        """Nothing: a comparison of a comparison would never end."""
+        """Show what a twin asked to those who watch inputs; a comparison of a comparison would never end."""
+        if answer.inference is not None:
+            for each in self.observers:
+                each.see(answer.inference)
 
 
 def create_app(front: Front, traffic: Traffic) -> Application:

@@ -1,12 +1,11 @@
 """One inference, without transport: a body and its header length in, an answer out."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, Protocol
 
 import msgspec
-from numpy.typing import NDArray
 
-from quanary.server.engine import Engine, Overloaded
+from quanary.server.engine import Engine, Execution, Overloaded
 from quanary.server.messages import Signature, read_request, write_response
 from quanary.server.tensors import Malformed, Tensors
 from quanary.wire.inference import HEADER_LENGTH, MODEL_VERSION, PLATFORM, ErrorMessage, ModelMetadata
@@ -21,11 +20,42 @@ _MESSAGE_LIMIT: Final = 1000
 
 @dataclass(frozen=True)
 class Inference:
-    """What a comparison needs of an answer that a user got."""
+    """A question and its answer, for those who look at it once it has left."""
 
     inputs: Tensors
-    output: NDArray[Any]  # the model's first
-    execution_seconds: float
+    own: Tensors  # all outputs of this server's model
+    outputs: Tensors  # what was answered: float's, if it was escalated there
+    execution_seconds: float  # of this server's model
+    headers: Headers = ()  # that say so on the answer
+
+    @classmethod
+    def of(cls, inputs: Tensors, execution: Execution) -> "Inference":
+        """One that is answered by this server's model."""
+        return cls(inputs, execution.outputs, execution.outputs, execution.seconds)
+
+
+class Observer(Protocol):
+    """Who looks at answers after they have left; must return at once and raise nothing."""
+
+    def see(self, inference: Inference) -> None:
+        """Look at one."""
+        ...
+
+
+class Policy(Protocol):
+    """Who may have a question answered otherwise than by this server's model."""
+
+    async def settle(self, inference: Inference) -> Inference:
+        """The inference as it is to be answered: the same one, or with other `outputs` and `headers`."""
+        ...
+
+
+class OwnAnswers:
+    """The policy of answering everything oneself."""
+
+    async def settle(self, inference: Inference) -> Inference:
+        """The same."""
+        return inference
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,9 @@ def refusal(status: int, message: str) -> Answer:
     return Answer(status, body, (JSON, RETRY_SOON) if status == 503 else (JSON,))
 
 
+OWN_ANSWERS: Final = OwnAnswers()
+
+
 class DataPlane:
     """A model under its public name."""
 
@@ -57,17 +90,20 @@ class DataPlane:
         self.signature = signature
         self._engine = engine
 
+    async def run(self, inputs: Tensors, policy: Policy) -> Inference:
+        """Ask the model, then the policy."""
+        return await policy.settle(Inference.of(inputs, await self._engine.infer(inputs)))
+
     def metadata(self) -> ModelMetadata:
         """What the model takes and gives."""
         return ModelMetadata(self.name, (MODEL_VERSION,), PLATFORM, self.signature.inputs, self.signature.outputs)
 
-    async def infer(self, body: bytes, header_length: bytes | None) -> Answer:
+    async def infer(self, body: bytes, header_length: bytes | None, policy: Policy = OWN_ANSWERS) -> Answer:
         """An answer, whatever comes in: 200, 400 for the asker's mistakes, 503 overloaded, 500 for the model's."""
         try:
             request = read_request(body, header_length, self.signature)
-            execution = await self._engine.infer(request.inputs)
-            content, head = write_response(self.name, request, execution.outputs, self.signature)
-            first = execution.outputs[self.signature.outputs[0].name]
+            inference = await self.run(request.inputs, policy)
+            content, head = write_response(self.name, request, inference.outputs, self.signature)
         except Malformed as error:
             return refusal(400, str(error))
         except Overloaded as error:
@@ -75,4 +111,4 @@ class DataPlane:
         except Exception as error:  # noqa: BLE001  a model can fail in any way; the gates must see it
             return refusal(500, f"inference failed: {error}")
         headers: Headers = (JSON,) if head is None else (BINARY, (HEADER_LENGTH.encode(), str(head).encode()))
-        return Answer(200, content, headers, Inference(request.inputs, first, execution.seconds))
+        return Answer(200, content, (*headers, *inference.headers), inference)

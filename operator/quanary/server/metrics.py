@@ -27,8 +27,8 @@ class Metrics:
         """Everything at zero."""
         self._budget = latency_budget_seconds
         self._deadline = deadline_seconds
-        self._gates = CollectorRegistry()
-        self._people = CollectorRegistry()
+        self.gates = CollectorRegistry()
+        self.people = CollectorRegistry()
         self._requests = self._count(names.REQUESTS, "outcomes of user requests")
         self._errors = self._count(names.ERRORS, "requests answered 5xx, or not at all at the deadline")
         self._over_budget = self._count(names.OVER_BUDGET, "requests slower than the p99 budget")
@@ -44,12 +44,12 @@ class Metrics:
 
     def describe_model(self, **labels: str) -> None:
         """Say which model this is."""
-        gauge = Gauge(names.MODEL_INFO, "the model served", tuple(labels), registry=self._people)
+        gauge = Gauge(names.MODEL_INFO, "the model served", tuple(labels), registry=self.people)
         gauge.labels(**labels).set(1)
 
     def describe_cpu(self, *, differs: bool) -> None:
         """Say whether the artifact was certified on another kind of CPU than this."""
-        Gauge(names.CPU_FEATURES_DIFFER, "whether this CPU is of another kind", registry=self._people).set(differs)
+        Gauge(names.CPU_FEATURES_DIFFER, "whether this CPU is of another kind", registry=self.people).set(differs)
 
     def count_answer(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         """One outcome, at the moment the answer leaves or the deadline passes."""
@@ -78,17 +78,17 @@ class Metrics:
 
     def render_gates(self) -> bytes:
         """The counters alone, in the text format."""
-        return generate_latest(self._gates)
+        return generate_latest(self.gates)
 
     def render_all(self) -> bytes:
         """Counters and histograms."""
-        return generate_latest(self._gates) + generate_latest(self._people)
+        return generate_latest(self.gates) + generate_latest(self.people)
 
     def _count(self, name: str, text: str) -> Counter:
-        return Counter(name, text, registry=self._gates)
+        return Counter(name, text, registry=self.gates)
 
     def _count_by_twin(self, name: str, text: str) -> Counter:
-        return Counter(name, text, (names.TWIN_LABEL,), registry=self._gates)
+        return Counter(name, text, (names.TWIN_LABEL,), registry=self.gates)
 
     def _observe(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, buckets=edges, registry=self._people)
+        return Histogram(name, text, buckets=edges, registry=self.people)

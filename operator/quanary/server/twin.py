@@ -81,7 +81,7 @@ class Comparison:
         self._absent_until = 0.0
         self._last_twin = ""
 
-    def offer(self, inference: Inference) -> None:
+    def see(self, inference: Inference) -> None:
         """Take an answer that has left, if it is sampled and a twin may be there."""
         if time.monotonic() < self._absent_until or (key := self._sampler.pick(inference.inputs)) is None:
             return
@@ -90,7 +90,7 @@ class Comparison:
             self._metrics.count_dropped()
             return
         self._queued_bytes += size
-        said = top1(inference.output)
+        said = top1(inference.own[self._signature.outputs[0].name])
         self._queue.put_nowait(Pair(key, inference.inputs, said, inference.execution_seconds, size))
 
     async def run(self) -> None:

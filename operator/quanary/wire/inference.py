@@ -14,6 +14,11 @@ HEADER_LENGTH: Final = "inference-header-content-length"
 DIGEST_HEADER: Final = "quanary-digest"
 # On a twin's answer: how long the model itself ran.
 EXECUTION_HEADER: Final = "quanary-execution-seconds"
+# On a twin's question: how many servers asked before this one; and whose digest asked first.
+HOPS_HEADER: Final = "quanary-hops"
+ASKER_HEADER: Final = "quanary-asker"
+# On an answer that float gave instead of INT8, or that was also sent to review: `float` or `review`.
+ESCALATED_HEADER: Final = "quanary-escalated"
 
 MODEL_VERSION: Final = "1"
 PLATFORM: Final = "onnx_onnxv1"

@@ -11,10 +11,15 @@ from typing import Any, Final, Self, get_args, get_origin, get_type_hints
 
 HTTP_PORT: Final = 8080
 TWIN_PORT: Final = 8081
+GRPC_PORT: Final = 9000
 METRICS_PORT: Final = 9090
 
 MODEL_DIRECTORY: Final = "/models"
 MODEL_FILE: Final = f"{MODEL_DIRECTORY}/model.onnx"
+MODEL_REPORT: Final = f"{MODEL_DIRECTORY}/report.json"
+# What a Triton container serves from: every folder in it is a model, so nothing else may lie there.
+MODEL_REPOSITORY: Final = f"{MODEL_DIRECTORY}/repository"
+SPOOL_DIRECTORY: Final = "/spool"
 WORK_DIRECTORY: Final = "/work"
 # Where the claim of a `pvc://claim/path` is mounted, read-only: /pvc/claim.
 CLAIMS_DIRECTORY: Final = "/pvc"
@@ -99,6 +104,7 @@ class ServeArguments(Arguments):
     name: str = argument("the model's name in request paths")
     host: str = argument("address to listen on", default="127.0.0.1")
     http_port: int = argument("port for users", default=HTTP_PORT)
+    grpc_port: int = argument("port for users who speak gRPC; 0 for none", default=0)
     twin_port: int = argument("port for the twin's questions; 0 for none", default=0)
     metrics_port: int = argument("port of /gates and /metrics", default=METRICS_PORT)
     variant: str = argument("float or int8", default="float")
@@ -108,6 +114,24 @@ class ServeArguments(Arguments):
     latency_budget_seconds: float = argument("a slower answer counts as over budget", default=0.1)
     deadline_seconds: float = argument("a request without answer by then counts as an error", default=10.0)
     critical_header: str = argument("`name=value` of requests left out of every count; empty for none", default="")
+    critical_path: str = argument("path prefix of such requests, rewritten by the gateway; empty for none", default="")
+    divergence: str = argument(
+        "top1, kullbackleibler, cosine, boxoverlap or tolerance: how answers differ", default="top1"
+    )
+    divergence_limit: float = argument("answers further apart differ; not for top1", default=0.0)
+    divergence_output: str = argument("the output to compare; the first if empty", default="")
+    report: str = argument("report.json of the artifact, to watch inputs against its calibration", default="")
+    escalate_below: float = argument("an INT8 answer less confident than this is escalated; 0 for none", default=0.0)
+    escalate_by: str = argument("softmax, margin or output: what confidence is", default="softmax")
+    escalate_output: str = argument("the output that confidence is read from; the first if empty", default="")
+    escalate_to: str = argument("float: float answers instead; review: answered, and sent to the sink", default="float")
+    escalation_budget: float = argument("share of requests that may be escalated, 0 to 1", default=0.1)
+    review_sink: str = argument("http://HOST:PORT/PATH of the review sink, for CloudEvents", default="")
+    review_spool: str = argument("folder for reviews that the sink has not taken yet", default="")
+    upstream: str = argument("http://HOST:PORT of the server that runs the model; empty: in this process", default="")
+    max_batch: int = argument("requests of one inference at most; 0: found by a sweep before ready", default=0)
+    core_watts: float = argument("power of a busy core, where the CPU counts no energy; 0: unknown", default=0.0)
+    core_hour_price: float = argument("price of a core for an hour; 0: unknown", default=0.0)
     threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
     cpu_features: str = argument("features that the certificate holds on, comma-separated; any if empty", default="")
     certified_on: str = argument("features of the certifying CPU, to tell a difference in the metrics", default="")
@@ -121,6 +145,7 @@ class FetchArguments(Arguments):
     uri: str = argument("where the file is", positional=True)
     sha256: str = argument("what its sha256 must be")
     out: str = argument("the path to write")
+    report_out: str = argument("the path to write the artifact's report.json to; not fetched if empty", default="")
     field: str = argument("the field of the resource to name in a refusal", default="spec.model")
     insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())
     termination_log: str = argument("where to leave a refusal for the controller", default="")

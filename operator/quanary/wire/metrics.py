@@ -15,6 +15,15 @@ MISMATCHED_DISTINCT: Final = "quanary_mismatched_distinct_total"  # of compared_
 SLOWER_THAN_TWIN: Final = "quanary_slower_than_twin_total"  # of compared, by model execution time; label twin
 COMPARISONS_DROPPED: Final = "quanary_comparisons_dropped_total"  # sampled, but the queue was full or the twin failed
 
+# Of an INT8 server alone, over the requests of users and of twins: inputs against the calibration of its artifact.
+INPUTS_CHECKED: Final = "quanary_inputs_checked_total"  # requests
+INPUTS_OUT_OF_RANGE: Final = "quanary_inputs_out_of_range_total"  # of those: any value of any input out of range
+INPUT_WINDOWS: Final = "quanary_input_windows_total"  # stretches of requests whose distribution was judged
+INPUT_WINDOWS_DRIFTED: Final = "quanary_input_windows_drifted_total"  # of those: PSI of any input over its threshold
+# Of an INT8 server alone, over users' requests.
+ESCALATED: Final = "quanary_escalated_total"  # answered by float instead, or sent to review
+ESCALATIONS_REFUSED: Final = "quanary_escalations_refused_total"  # confidence was low, but the budget spent
+
 GATE_COUNTERS: Final = (
     REQUESTS,
     ERRORS,
@@ -25,6 +34,12 @@ GATE_COUNTERS: Final = (
     MISMATCHED_DISTINCT,
     SLOWER_THAN_TWIN,
     COMPARISONS_DROPPED,
+    INPUTS_CHECKED,
+    INPUTS_OUT_OF_RANGE,
+    INPUT_WINDOWS,
+    INPUT_WINDOWS_DRIFTED,
+    ESCALATED,
+    ESCALATIONS_REFUSED,
 )
 
 # For people, on `/metrics` beside the counters.
@@ -33,8 +48,25 @@ EXECUTION_DURATION: Final = "quanary_execution_duration_seconds"
 MODEL_INFO: Final = "quanary_model_info"
 CPU_FEATURES_DIFFER: Final = "quanary_cpu_features_differ"  # 1: certified on another kind of CPU; absent if unknown
 
+EXECUTION_OF_TWIN: Final = "quanary_twin_execution_duration_seconds"  # label twin; on the same inputs as compared
+DIVERGENCE: Final = "quanary_divergence"  # label twin; histogram with an edge at the limit
+MISMATCHED_BEFORE_ESCALATION: Final = "quanary_mismatched_before_escalation_total"  # label twin; INT8's own answers
+PREDICTIONS: Final = "quanary_predictions_total"  # label class: the 20 first seen and `other`
+INPUT_OUT_OF_RANGE: Final = "quanary_input_out_of_range_total"  # label input: requests
+INPUT_PSI: Final = "quanary_input_psi_ratio"  # label input: PSI of the newest window over its threshold
+REVIEWS_LOST: Final = "quanary_reviews_lost_total"  # past the bound of the spool
+REVIEWS_WAITING: Final = "quanary_reviews_waiting"
+BATCH_SIZE: Final = "quanary_batch_size_requests"  # of one inference
+QUEUED: Final = "quanary_queued_requests"  # wait for the model now
+CPU_SECONDS: Final = "quanary_cpu_seconds_total"  # of all containers that serve: per request, divide by requests
+ENERGY: Final = "quanary_energy_joules_total"  # label source: rapl (of the whole CPU package) or estimated
+COST: Final = "quanary_cost_total"  # in the currency of the configured price of a core-hour
+
 # The label on comparison counters: the first 10 hex digits of the twin's digest, from its answer's header.
 TWIN_LABEL: Final = "twin"
+INPUT_LABEL: Final = "input"
+CLASS_LABEL: Final = "class"
+SOURCE_LABEL: Final = "source"
 
 # Identity of a series: labels that the scrape puts on the target, never what a pod says of itself.
 NAMESPACE: Final = "namespace"

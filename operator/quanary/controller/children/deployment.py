@@ -1,6 +1,7 @@
 """The Deployment of one variant: an init container fetches and verifies the model, a server answers for it."""
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from quanary.api import names
 from quanary.controller.children.manifest import MANAGED, Manifest, Model, metadata, variant_labels
@@ -15,10 +16,13 @@ from quanary.controller.children.pod import (
 )
 from quanary.controller.decision import Running
 from quanary.wire.launch import (
+    GRPC_PORT,
     HTTP_PORT,
     METRICS_PORT,
     MODEL_DIRECTORY,
     MODEL_FILE,
+    MODEL_REPORT,
+    SPOOL_DIRECTORY,
     TERMINATION_LOG,
     TWIN_PORT,
     FetchArguments,
@@ -85,6 +89,7 @@ def _server(model: Model, running: Running) -> Manifest:
         **container(model, "server", ["serve", *_serve_arguments(model, running).render()]),
         "ports": [
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "twin", "containerPort": TWIN_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
@@ -101,10 +106,12 @@ def _serve_arguments(model: Model, running: Running) -> ServeArguments:
     header = model.spec.critical.header
     ask = names.float_service if running.variant == "int8" else names.twin_service
     certified_on = ",".join(running.cpu_features)
-    return ServeArguments(
+    divergence = model.spec.gates.divergence
+    arguments = ServeArguments(
         model=MODEL_FILE,
         name=model.key.name,
         host="0.0.0.0",  # noqa: S104 - a pod's own address
+        grpc_port=GRPC_PORT,
         twin_port=TWIN_PORT,
         variant=running.variant,
         digest=running.digest,
@@ -112,10 +119,32 @@ def _serve_arguments(model: Model, running: Running) -> ServeArguments:
         sample_ratio=model.spec.rollout.shadow.ratio,
         latency_budget_seconds=model.spec.gates.latency.p99.total_seconds(),
         critical_header=f"{header.name}={header.value}",
+        critical_path=model.spec.critical.path,
+        divergence=divergence.measure.lower(),
+        divergence_limit=divergence.limit,
+        divergence_output=divergence.output,
+        core_watts=model.settings.core_watts,
+        core_hour_price=model.settings.core_hour_price,
         cpu_features="" if running.portable else certified_on,
         certified_on=certified_on,
         termination_log=TERMINATION_LOG,
     )
+    return replace(arguments, report=MODEL_REPORT, **_escalation(model)) if running.variant == "int8" else arguments
+
+
+def _escalation(model: Model) -> dict[str, Any]:
+    wanted = model.spec.escalation
+    if wanted is None:
+        return {}
+    return {
+        "escalate_below": wanted.below,
+        "escalate_by": wanted.confidence.lower(),
+        "escalate_output": wanted.output,
+        "escalate_to": wanted.to.lower(),
+        "escalation_budget": wanted.budget,
+        "review_sink": wanted.sink,
+        "review_spool": SPOOL_DIRECTORY if wanted.to == "Review" else "",
+    }
 
 
 def _probe(path: str, *, period_seconds: int, failures: int) -> Manifest:
