@@ -61,7 +61,7 @@ LABEL org.opencontainers.image.title="quanary-runtime" \
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 COPY --from=runtime-dependencies /opt/quanary /opt/quanary
 COPY --from=package /opt/quanary /opt/quanary
-RUN /opt/quanary/bin/python -c "import onnx, onnxruntime, scipy.stats, pyarrow.parquet, obstore, model_signing" && /opt/quanary/bin/quanary --help
+RUN /opt/quanary/bin/python -c "import grpc, onnx, onnxruntime, scipy.stats, pyarrow.parquet, obstore, model_signing" && /opt/quanary/bin/quanary --help
 USER 65532:65532
 ENTRYPOINT ["/opt/quanary/bin/quanary"]
 

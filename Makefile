@@ -28,10 +28,13 @@ lock: $(STAMP)  ## resolve pyproject.toml into requirements/*.txt with hashes
 	  --no-emit-index-url --python-version 3.11 - -o requirements/build.txt
 	printf 'moto[s3]\nflask\nflask-cors\n' | .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header \
 	  --no-annotate --no-emit-index-url --python-version 3.11 - -o requirements/stores.txt
+	.venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --python-version 3.11 tests/conformance/kserve.in -o tests/conformance/kserve.txt
 
-generate: $(STAMP)  ## CRD, its copy in the chart, docs/reference.md and docs/report.schema.json from the models
+generate: $(STAMP)  ## CRD, its copy in the chart, docs/reference.md, docs/report.schema.json and the gRPC messages
 	$(BIN)/python -m quanary.api.crd
 	$(BIN)/python -m quanary.wire.schema
+	$(BIN)/python -m quanary.server.rpc.generate
 
 format: $(STAMP)  ## rewrite in the project's format
 	$(BIN)/ruff format

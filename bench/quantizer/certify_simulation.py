@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from bench.quantizer.ranges import broken
+from bench.ranges import broken
 from quanary.quantizer.certify.exact import drop_upper, proportion_upper, refutes
 from quanary.quantizer.certify.planning import paired_samples, proportion_power, proportion_samples
 
@@ -151,7 +151,10 @@ def main() -> int:
     written = {"figures": figures, "atBudget": [asdict(each) for each in mistakes]}
     written["atHalf"] = [asdict(each) for each in powers]
     (arguments.out / "certify_simulation.json").write_text(json.dumps(written, indent=2) + "\n")
-    failures = [*broken(figures, RANGES), *(f"the bound and its short way part at {each}" for each in parted)]
+    failures = [
+        *broken(figures, RANGES, ("certify.",)),
+        *(f"the bound and its short way part at {each}" for each in parted),
+    ]
     print("\n".join(failures) or "all ranges hold")
     return 1 if failures else 0
 

@@ -49,6 +49,14 @@ def install_gateway() -> None:
     install("gateway")
 
 
+def install_second_gateway() -> None:
+    """Traefik, which the cluster is up without; ready when this returns."""
+    images.load(images.system_tag("traefik"))
+    install("traefik")
+    kubectl("rollout", "status", "--namespace=traefik", "deployment/traefik", "--timeout=120s")
+    kubectl("wait", "--for=condition=Programmed", "--timeout=60s", "--namespace=traefik", "gateway/traefik")
+
+
 def upgrade(values: str) -> None:
     """The chart's own values are a template that its release process fills; ours replace every such place."""
     chart = paths.SHARE / "gateway-helm"

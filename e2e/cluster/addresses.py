@@ -14,6 +14,11 @@ def gateway() -> str:
     return str(status["addresses"][0]["value"])
 
 
+def second_gateway() -> str:
+    """Host and port: it is no user of port 80."""
+    return service("traefik", "traefik")
+
+
 def registry() -> str:
     return service("registry", "registry")
 

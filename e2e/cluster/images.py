@@ -19,7 +19,10 @@ SYSTEM = {
     "envoy": "envoy",
     "registry": None,
     "prometheus": "prometheus",
+    "traefik": "traefik",
 }
+# Built with the rest, brought to the node by whoever wants them.
+ON_DEMAND = frozenset({"traefik"})
 LABEL = "quanary.dev/image-id"
 LOG = paths.LOGS / "images.log"
 ENVIRONMENT = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
@@ -85,16 +88,36 @@ def build(
 
 def bring(tag: str) -> str:
     """Make a built image usable by pods; returns the reference to write into them."""
-    if not paths.is_existing():
-        load(tag)
-        return full(tag)
+    if paths.is_existing():
+        return push(tag)[0]
+    load(tag)
+    return full(tag)
+
+
+def bring_pinned(tag: str) -> str:
+    """As `bring`, but the reference names the image by its digest."""
+    if paths.is_existing():
+        reference, digest = push(tag)
+        return f"{reference.rpartition(':')[0]}@{digest}"
+    load(tag)
+    found = containerd.ctr("images", "ls", f"name=={full(tag)}").split()
+    reference = f"{full(tag).rpartition(':')[0]}@{next(word for word in found if word.startswith('sha256:'))}"
+    # The name that it would have had it been pulled by digest.
+    containerd.ctr("images", "tag", "--force", full(tag), reference)
+    return reference
+
+
+def push(tag: str) -> tuple[str, str]:
+    """To the registry of the user's cluster; the reference and the digest there."""
     registry = os.environ.get("REGISTRY")
     if not registry:
         raise CommandError("CLUSTER=existing needs REGISTRY=host[:port][/path], which the cluster can pull from")
     reference = f"{registry}/{full(tag).removeprefix('localhost/')}"
     verify = "false" if os.environ.get("REGISTRY_INSECURE") else "true"
-    run(buildah("push", f"--tls-verify={verify}", full(tag), f"docker://{reference}"), LOG, env=ENVIRONMENT)
-    return reference
+    with tempfile.NamedTemporaryFile("r") as digest:
+        options = (f"--tls-verify={verify}", f"--digestfile={digest.name}")
+        run(buildah("push", *options, full(tag), f"docker://{reference}"), LOG, env=ENVIRONMENT)
+        return reference, digest.read().strip()
 
 
 def load(tag: str) -> None:
@@ -126,5 +149,5 @@ def build_system() -> None:
 
 
 def load_system() -> None:
-    for name in SYSTEM:
+    for name in SYSTEM.keys() - ON_DEMAND:
         load(system_tag(name))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import aiohttp
 
@@ -22,6 +22,8 @@ NO_ANSWER: Final = 0
 NO_CLASS: Final = -1
 TIMEOUT_SECONDS: Final = 15.0
 
+Mark = Literal["", "header", "path"]  # how a request says that it is critical
+
 
 @dataclass(frozen=True)
 class Question:
@@ -31,6 +33,8 @@ class Question:
     body: bytes
     headers: Mapping[str, str]
     right: int = NO_CLASS  # float's answer, if it is known beforehand
+    mark: Mark = ""
+    prefix: str = ""  # of the path, before /v2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Answer:
     is_injected: bool = False
     error: str = ""
     right: int = NO_CLASS  # float's answer, if it was known beforehand
+    mark: Mark = ""
 
     @property
     def has_failed(self) -> bool:
@@ -203,8 +208,8 @@ class Load:
         return self._under_way[model]
 
     async def _ask(self, session: aiohttp.ClientSession, model: str, question: Question, due: float) -> None:
-        url = f"http://{self._address}/v2/models/{model}/infer"
-        nothing = Answer(model, due, due, NO_ANSWER, question.number, right=question.right)
+        url = f"http://{self._address}{question.prefix}/v2/models/{model}/infer"
+        nothing = Answer(model, due, due, NO_ANSWER, question.number, right=question.right, mark=question.mark)
         try:
             async with session.post(url, data=question.body, headers=question.headers) as response:
                 body = await response.read()
@@ -227,6 +232,19 @@ def questions(rows: Arrays) -> list[Question]:
         )
         for number in range(len(next(iter(inputs.values()))))
     ]
+
+
+def with_critical(asked: Sequence[Question], header: tuple[str, str], path: str) -> list[Question]:
+    """Every question, and after each the same again as critical: by the header and by the path in turn."""
+    by_header = {header[0]: header[1]}
+    found = []
+    for number, each in enumerate(asked):
+        found.append(each)
+        if number % 2:
+            found.append(replace(each, mark="path", prefix=path))
+        else:
+            found.append(replace(each, mark="header", headers={**each.headers, **by_header}))
+    return found
 
 
 def read_answer(nothing: Answer, status: int, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -19,6 +19,7 @@ IMAGES: Final = {
     "runtime": "quanary/runtime:dev",
     "test-runtime": "quanary/test-runtime:dev",
 }
+TRITON: Final = "tritonserver"  # built by the test that needs it, and allowed for all
 IMAGE_SOURCES: Final = (
     "Dockerfile",
     "README.md",
@@ -56,12 +57,12 @@ def _sources() -> str:
 
 
 def install_chart(references: dict[str, str], registry_host: str) -> None:
-    """The operator, with ticks of 2 s, and the test image allowed beside the default."""
+    """The operator, with ticks of 2 s, and the test images allowed beside the default."""
     repository, _, tag = references["operator"].rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "runtimeImage": references["runtime"],
-        "allowedImages": [references["test-runtime"]],
+        "allowedImages": [references["test-runtime"], f"{_beside(references['test-runtime'], TRITON)}@"],
         "insecureHosts": [registry_host],
         "tick": TICK,
         # Under the same tag: without this a new image would wait for somebody to restart the operator.
@@ -69,6 +70,11 @@ def install_chart(references: dict[str, str], registry_host: str) -> None:
     }
     release = ("upgrade", "--install", "quanary", CHART, f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace")
     helm(*release, "--wait", "--timeout=120s", "--values=-", stdin=json.dumps(values))
+
+
+def _beside(reference: str, name: str) -> str:
+    """Another image of the same place."""
+    return f"{reference.rpartition('/')[0]}/{name}"
 
 
 def gateway_address() -> str:

@@ -141,9 +141,13 @@ def bad(stage: Stage, example: str, rate: float) -> BadArtifact:
 
 def fault(stage: Stage, kind: str) -> Rollback:
     """An artifact that turns bad while it carries half of the traffic."""
-    name = f"{TURNING}-{kind}"
+    return fault_of(stage, examples.faulty(examples.load(TURNING), kind, stage.test_image), kind)
+
+
+def fault_of(stage: Stage, manifest: examples.Manifest, kind: str) -> Rollback:
+    """The same of any model that the test image serves."""
+    name = str(manifest["metadata"]["name"])
     try:
-        manifest = examples.faulty(examples.load(TURNING), kind, stage.test_image)
         bring_up(stage, examples.render(manifest, stage.digests, stage.registry), TURNING_RATE)
         return _turn_bad(stage, name, kind)
     except (TooLateError, CommandError) as error:

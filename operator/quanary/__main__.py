@@ -9,6 +9,7 @@ PROGRAMS: Final = {
     "serve": ("quanary.server.__main__", "serve one model by the Open Inference Protocol"),
     "quantize": ("quanary.quantizer.__main__", "make, certify and publish an INT8 model"),
     "fetch": ("quanary.artifacts.__main__", "fetch one verified model file"),
+    "repository": ("quanary.server.repository", "write the model repository that Triton serves from"),
     "inspect": ("quanary.inspect.__main__", "say what an artifact is, and whether it still is that"),
 }
 

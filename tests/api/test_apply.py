@@ -94,13 +94,15 @@ class World:
 
 @pytest.fixture(scope="module")
 def gateway_api(client: DynamicClient) -> None:
-    """The definition of HTTPRoute: the real one where it was built, else its atomic lists alone."""
+    """The definitions of the Gateway API: the real ones where they were built, else their atomic lists alone."""
     crds = client.resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
-    real = sorted(Path(GATEWAY_API_CRDS).glob("*httproutes.yaml"))
-    crds.server_side_apply(body=yaml.safe_load(real[0].read_text()) if real else _stand_in(), field_manager="tests")
+    for kind, plural in (("HTTPRoute", "httproutes"), ("Gateway", "gateways"), ("GatewayClass", "gatewayclasses")):
+        real = sorted(Path(GATEWAY_API_CRDS).glob(f"*_{plural}.yaml"))
+        definition = yaml.safe_load(real[0].read_text()) if real else _stand_in(kind, plural)
+        crds.server_side_apply(body=definition, field_manager="tests")
 
 
-def _stand_in() -> Body:
+def _stand_in(kind: str, plural: str) -> Body:
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     spec_schema = {"type": "object", "properties": {"rules": {"type": "array", "items": free}}, **free}
     schema = {"type": "object", "properties": {"spec": spec_schema, "status": free}}
@@ -115,13 +117,13 @@ def _stand_in() -> Body:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": "httproutes.gateway.networking.k8s.io",
+            "name": f"{plural}.gateway.networking.k8s.io",
             "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"},
         },
         "spec": {
             "group": "gateway.networking.k8s.io",
-            "names": {"kind": "HTTPRoute", "plural": "httproutes"},
-            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "scope": "Cluster" if kind == "GatewayClass" else "Namespaced",
             "versions": [version],
         },
     }
@@ -183,6 +185,19 @@ async def test_quantities_that_the_server_rewrites_are_no_drift(world: World) ->
     change = {"runtime": {"resources": {"cpu": "1000m", "memory": "1024Mi"}}}
     await world.apply(canary(50), **change)
     await world.apply(canary(50), **change)
+    assert world.cluster.writes == []
+
+
+async def test_a_route_with_every_rule_is_taken_as_it_was_built(world: World) -> None:
+    every_rule: dict[str, Any] = {
+        "critical": {"path": "/critical"},
+        "route": {"parentRefs": [{"name": "public"}], "path": "/digits", "hostnames": ["digits.example.com"]},
+    }
+    await world.apply(canary(50), **every_rule)
+    assert len((await world.live("HTTPRoute", "digits"))["spec"]["rules"]) == 5
+    world.cache = Cache()
+    await world.refresh()
+    await world.apply(canary(50), **every_rule)
     assert world.cluster.writes == []
 
 

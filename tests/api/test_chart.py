@@ -87,6 +87,7 @@ def test_the_operator_may_do_its_work_and_nothing_else(client: DynamicClient, gr
         ("create", "httproutes.gateway.networking.k8s.io", ""),
         ("patch", "quantizedmodels/status.quanary.dev", ""),
         ("update", "quantizedmodels/finalizers.quanary.dev", ""),
+        ("watch", "gateways.gateway.networking.k8s.io", ""),
         ("watch", "configmaps", "quanary-switch"),
         ("create", "events.events.k8s.io", ""),
     ]
@@ -102,8 +103,11 @@ def test_the_operator_may_do_its_work_and_nothing_else(client: DynamicClient, gr
         ("create", "serviceaccounts/token", ""),
         ("create", "rolebindings.rbac.authorization.k8s.io", ""),
         ("deletecollection", "deployments.apps", ""),
+        ("patch", "gateways.gateway.networking.k8s.io", ""),
+        ("create", "gatewayclasses.gateway.networking.k8s.io", ""),
     ]
     assert [each for each in allowed if not may(client, *each[:2], "team", each[2])] == []
     assert [each for each in denied if may(client, *each[:2], "team", each[2])] == []
     assert may(client, "get", "configmaps", NAMESPACE, "quanary-switch")
     assert may(client, "patch", "deployments.apps", "elsewhere") is (granted == "")
+    assert may(client, "watch", "gatewayclasses.gateway.networking.k8s.io", "") is (granted == "")

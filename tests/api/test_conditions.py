@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quanary.api.conditions import RECONCILING, STALLED, Facts, conditions
+from quanary.api.conditions import RECONCILING, STALLED, Facts, RouteWord, conditions
 from quanary.api.v1alpha1 import Stage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-FACTS = Facts(Stage.CANARY, "Canary", "INT8 at 5 %", 3, is_healthy=True, is_quantized=True, is_proven=True)
+ROUTE = RouteWord("Unknown", "FeaturesUnknown", "GatewayClass public declares no features")
+FACTS = Facts(Stage.CANARY, "Canary", "INT8 at 5 %", 3, is_healthy=True, is_quantized=True, is_proven=True, route=ROUTE)
 
 
 def states(facts: Facts) -> dict[str, str]:
@@ -40,3 +41,10 @@ def test_a_transition_moves_only_its_own_condition() -> None:
     moved = {each.type for each in later if each.last_transition_time != NOW}
     assert moved == {"Ready"}
     assert {each.observed_generation for each in later} == {4}
+
+
+def test_what_the_gateways_can_do_is_said_in_words_of_its_own() -> None:
+    found = {each.type: each for each in conditions(FACTS, (), NOW)}
+    supported = found["RouteSupported"]
+    assert (supported.status, supported.reason, supported.message) == (ROUTE.status, ROUTE.reason, ROUTE.message)
+    assert found["Ready"].reason == "Canary"

@@ -14,7 +14,11 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 from quanary.api import names
 from quanary.api.v1alpha1 import COLUMNS, Condition, FrontArtifact, QuantizedModelSpec, QuantizedModelStatus
 
-EXAMPLES: Final = sorted((Path(__file__).parents[2] / "examples").glob("**/*.yaml"))
+EXAMPLES: Final = [
+    each
+    for each in sorted((Path(__file__).parents[2] / "examples").glob("**/*.yaml"))
+    if "kind: QuantizedModel" in each.read_text()
+]
 REMOVED: Final = object()
 SHA: Final = "0123456789abcdef" * 4
 SOURCE: Final = {"uri": "https://models.example/m.onnx", "sha256": SHA}
@@ -103,7 +107,11 @@ GOOD: Final[dict[str, tuple[str, Any]]] = {
         "spec.quantization",
         {"strategy": "Static", "activations": "UInt16", "objective": "Size", "calibration": {"data": SOURCE}},
     ),
+    "escalation to float": ("spec.escalation", {"below": 0.6, "confidence": "Margin", "budget": 0.5}),
+    "reviews over TLS": ("spec.escalation", {"below": 1, "to": "Review", "sink": "https://reviews.example:8443/a?b=c"}),
     "every verdict that may be accepted": ("spec.benefit.accept", ["SizeOnly", "Inconclusive"]),
+    "boxes apart by half": ("spec.gates.divergence", {"measure": "BoxOverlap", "limit": 0.5, "output": "boxes"}),
+    "a difference of twice the value": ("spec.gates.divergence", {"measure": "Tolerance", "limit": 2}),
     "recall among the best five": ("spec.validation", {"data": SOURCE, "metric": "RecallAtK", "k": 5}),
     "a method of calibration": ("spec.quantization.calibration", {"data": SOURCE, "method": "Entropy"}),
     "a safer artifact to fall back on": ("spec.rollback.to", "SaferArtifact"),
@@ -145,6 +153,41 @@ BAD: Final[dict[str, tuple[str, Any, str] | tuple[str, Any, str, str]]] = {
     "artifacts not to a registry": ("spec.artifacts.repository", "https://models.example", "should match"),
     "no artifacts": ("spec.artifacts", REMOVED, "Required value"),
     "no spec": ("spec", REMOVED, "Required value"),
+    "a divergence without a limit": (
+        "spec.gates.divergence",
+        {"measure": "Cosine"},
+        "needs a limit above 0",
+        "spec.gates.divergence.limit",
+    ),
+    "escalation of nothing": ("spec.escalation", {"below": 0}, "should be greater than 0", "spec.escalation.below"),
+    "reviews to nowhere": ("spec.escalation", {"below": 0.6, "to": "Review"}, "needs a sink", "spec.escalation.sink"),
+    "a sink with a password": (
+        "spec.escalation",
+        {"below": 0.6, "to": "Review", "sink": "http://user:word@reviews"},
+        "should match",
+        "spec.escalation.sink",
+    ),
+    "confidence from no output": (
+        "spec.escalation",
+        {"below": 0.6, "confidence": "Output"},
+        "needs the name of an output",
+        "spec.escalation.output",
+    ),
+    "a path of critical requests that is none": ("spec.critical.path", "critical", "should match"),
+    "a path of critical requests that is every request's": ("spec.critical.path", "/v2", "own", "spec.critical.path"),
+    "a limit of top-1": ("spec.gates.divergence", {"limit": 1}, "Top1 has none", "spec.gates.divergence.limit"),
+    "boxes that may share nothing": (
+        "spec.gates.divergence",
+        {"measure": "BoxOverlap", "limit": 1},
+        "below 1 for BoxOverlap",
+        "spec.gates.divergence.limit",
+    ),
+    "vectors that may be opposite": (
+        "spec.gates.divergence",
+        {"measure": "Cosine", "limit": 2.0},
+        "below 2 for Cosine",
+        "spec.gates.divergence.limit",
+    ),
     "steps that fall": (STEPS, [5, 1, 100], "must rise strictly"),
     "a step twice": (STEPS, [5, 5, 100], "must rise strictly"),
     "steps that end early": (STEPS, [1, 5], "must end with 100"),
@@ -203,7 +246,7 @@ BAD: Final[dict[str, tuple[str, Any, str] | tuple[str, Any, str, str]]] = {
         "spec.quantization.strategy",
     ),
     "an unknown mode": ("spec.rollout.mode", "Off", '"Auto", "Paused", "FloatOnly"'),
-    "an engine that is not there": ("spec.runtime.type", "Triton", '"OnnxRuntime"'),
+    "an engine that is not there": ("spec.runtime.type", "Seldon", '"OnnxRuntime", "Triton", "Custom"'),
     "negative replicas": ("spec.runtime.replicas", -1, "greater than or equal to 1"),
     "replicas in words": ("spec.runtime.replicas", "two", "must be of type integer"),
     "a duration without a unit": ("spec.rollout.dwell", "120", "should match"),
@@ -252,11 +295,11 @@ def test_an_unknown_field_is_refused_when_the_client_asks_for_it(models: Any, go
 
 
 def test_an_unknown_field_is_dropped_when_the_client_does_not_care(models: Any, good: dict[str, Any]) -> None:
-    good["spec"]["escalation"] = {"below": 0.6}
+    good["spec"]["encryption"] = {"below": 0.6}
     stored = models.create(
         body=good, namespace="default", dry_run="All", query_params=[("fieldValidation", "Ignore")]
     ).to_dict()
-    assert "escalation" not in stored["spec"]
+    assert "encryption" not in stored["spec"]
 
 
 @pytest.fixture

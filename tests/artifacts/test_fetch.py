@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from quanary.artifacts import locate
-from quanary.artifacts.fetch import Fetched, UnreachableError, fetch, fetch_or_use, local_path
+from quanary.artifacts.failures import UnreachableError
+from quanary.artifacts.fetch import Fetched, fetch, fetch_or_use, local_path
 from quanary.artifacts.verify import Wanted
 from quanary.wire.report import RefusedError
 from tests.artifacts.services import free_port, registry_of, web_server

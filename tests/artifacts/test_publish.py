@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from quanary.artifacts.fetch import UnreachableError, fetch
+from quanary.artifacts.failures import UnreachableError
+from quanary.artifacts.fetch import fetch
 from quanary.artifacts.locate import OciFile
 from quanary.artifacts.publish import Publication, publications_of, publish, tagged_uri
 from quanary.artifacts.pull import pull
@@ -135,6 +136,22 @@ def test_an_end_half_way_through_the_blobs_publishes_nothing(
     monkeypatch.undo()
     push(tmp_path, registry, "team/half")
     assert sorted(tags(registry, "team/half")) == sorted(DIGESTS.values())
+
+
+def test_a_manifest_that_is_read_back_as_no_json_may_be_tried_again(
+    tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Client.do_request
+
+    def page(self: Client, url: str, method: str = "GET", *rest: Any, **more: Any) -> Any:
+        response = ask(self, url, method, *rest, **more)
+        if method == "GET" and "/manifests/" in url:
+            response._content = b"<html>welcome</html>"
+        return response
+
+    monkeypatch.setattr(Client, "do_request", page)
+    with pytest.raises(UnreachableError, match="another manifest than the one just pushed"):
+        push(tmp_path, registry, "team/proxied")
 
 
 def test_a_model_that_is_not_what_its_report_says_is_not_pushed(tmp_path: Path, registry: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from quanary.artifacts import stores
-from quanary.artifacts.fetch import Fetched, UnreachableError, fetch
+from quanary.artifacts.failures import UnreachableError
+from quanary.artifacts.fetch import Fetched, fetch
 from quanary.artifacts.stores import StoreError, access_of
 from quanary.artifacts.verify import Wanted
 from quanary.wire.report import RefusedError

@@ -1,19 +1,20 @@
 import pytest
 
-from quanary.artifacts.transport import ForbiddenAddressError, guarded_session, is_forbidden
+from quanary.artifacts.addresses import is_forbidden
+from quanary.artifacts.transport import ForbiddenAddressError, guarded_session
 from tests.artifacts.services import web_server
 
 
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1%eth0", "fd00:ec2::254", "0.0.0.0",
-     "100.100.100.200", "224.0.0.1"],
+     "100.100.100.200", "224.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:a9fe:a9fe::1"],
 )  # fmt: skip
 def test_addresses_of_this_machine_and_its_cloud_are_forbidden(address: str) -> None:
     assert is_forbidden(address)
 
 
-@pytest.mark.parametrize("address", ["10.96.0.10", "198.18.0.1", "93.184.216.34", "2606:2800::1"])
+@pytest.mark.parametrize("address", ["10.96.0.10", "198.18.0.1", "93.184.216.34", "2606:2800::1", "64:ff9b::5db8:d822"])
 def test_addresses_of_a_cluster_and_the_world_are_not(address: str) -> None:
     assert not is_forbidden(address)
 

@@ -63,6 +63,12 @@ def evidence(**changes: Any) -> Evidence:
     return replace(calm, **changes)
 
 
+def drifting(name: str = "input-range", *, holds: bool = True, **changes: Any) -> Evidence:
+    """As `evidence`, with a gate of the inputs that holds."""
+    calm = evidence(**changes)
+    return replace(calm, gates=(*calm.gates, GateReading(name, 9000, 300, 0.025, 0.0, 0.1, 40, 12, holds)))
+
+
 def backend(digest: str, *, ready: int = 1, available: bool | None = None, **changes: Any) -> Backend:
     """One pod, ready."""
     variant = "float" if digest in {FLOAT, NEW_FLOAT} else "int8"

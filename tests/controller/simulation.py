@@ -1,6 +1,6 @@
 """Seeded traffic for tests of the evidence: pods whose counters grow, and whole days straight into the kernel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -18,6 +18,10 @@ from quanary.wire.metrics import (
     COMPARED_DISTINCT,
     COMPARISONS_DROPPED,
     ERRORS,
+    INPUT_WINDOWS,
+    INPUT_WINDOWS_DRIFTED,
+    INPUTS_CHECKED,
+    INPUTS_OUT_OF_RANGE,
     MISMATCHED,
     MISMATCHED_DISTINCT,
     OVER_BUDGET,
@@ -86,6 +90,25 @@ def pair_history(rates: Callable[[float], Rates], *, seconds: int, seed: int) ->
         *history("int8-0", "int8", seconds, rates, seed=seed + 1_000_000),
     ]
     return sorted(scrapes)
+
+
+Share = Callable[[float], float]  # by seconds since the start
+
+
+def input_history(
+    out: Share, drifted: Share, *, seconds: float, requests: float = 50.0, every: float = 30.0, seed: int = 1
+) -> Iterator[Scrape]:
+    """An INT8 pod scraped once a tick: `requests` a tick, and a window of them judged `every` so many seconds."""
+    random, tick = np.random.default_rng(seed), int(POLICY.tick_seconds)
+    counters = dict.fromkeys((INPUTS_CHECKED, INPUTS_OUT_OF_RANGE, INPUT_WINDOWS, INPUT_WINDOWS_DRIFTED), 0)
+    yield Scrape(START, "int8-0", "int8", dict(counters))
+    for second in range(tick, int(seconds) + 1, tick):
+        checked, windows = int(random.poisson(requests)), int(second // every - (second - tick) // every)
+        counters[INPUTS_CHECKED] += checked
+        counters[INPUTS_OUT_OF_RANGE] += int(random.binomial(checked, out(second)))
+        counters[INPUT_WINDOWS] += windows
+        counters[INPUT_WINDOWS_DRIFTED] += int(random.binomial(windows, drifted(second)))
+        yield Scrape(START + second, "int8-0", "int8", dict(counters))
 
 
 def is_condemned_within_a_day(policy: Policy, per_second: float, excess: float, seed: int) -> bool:

@@ -15,6 +15,10 @@ def test_everything_is_allowed_where_nothing_is_listed() -> None:
     assert refusal(spec(), Settings()) == ""
 
 
+def behind(image: str) -> dict[str, Any]:
+    return {"type": "Triton", "server": {"image": f"{image}@sha256:{'d' * 64}"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "settings", "field", "allowed"),
     [
@@ -34,6 +38,8 @@ def test_everything_is_allowed_where_nothing_is_listed() -> None:
         ({"model": {"uri": "http://h/m", "sha256": "0" * 64}}, Settings(), "spec.model.uri", "https"),
         ({"runtime": {"image": "evil/image:1"}}, Settings(), "spec.runtime.image", "operator's own"),
         ({"runtime": {"image": "evil/i:1"}}, Settings(allowed_images=("team/",)), "spec.runtime.image", "team/"),
+        ({"runtime": behind("evil/i")}, Settings(allowed_images=("team/",)), "spec.runtime.server.image", "team/"),
+        ({"runtime": behind("evil/i")}, Settings(), "spec.runtime.server.image", "operator's own"),
     ],
 )
 def test_a_refusal_names_field_and_what_is_allowed(
@@ -42,6 +48,10 @@ def test_a_refusal_names_field_and_what_is_allowed(
     text = refusal(spec(**changes), settings)
     assert text.startswith(f"{field}: found ")
     assert allowed in text
+
+
+def test_a_listed_server_passes() -> None:
+    assert refusal(spec(runtime=behind("team/triton")), Settings(allowed_images=("team/",))) == ""
 
 
 def test_listed_images_and_insecure_hosts_pass() -> None:

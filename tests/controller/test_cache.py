@@ -104,3 +104,37 @@ def test_managed_fields_are_kept_for_routes_alone() -> None:
         kind: "managedFields" in each["metadata"] for kind in ("Deployment", "HTTPRoute") for each in cache.select(kind)
     }
     assert kept == {"Deployment": False, "HTTPRoute": True}
+
+
+def test_of_gateways_only_what_is_read_is_kept_and_is_news() -> None:
+    cache = Cache()
+    gateway = body("public", kind="Gateway", managedFields=[{}])
+    assert cache.put({**gateway, "spec": {"gatewayClassName": "one", "listeners": []}, "status": {"listeners": []}})
+    busy = {**gateway, "metadata": {**gateway["metadata"], "resourceVersion": "1000"}}
+    assert not cache.put(
+        {**busy, "spec": {"gatewayClassName": "one"}, "status": {"listeners": [{"attachedRoutes": 9}]}}
+    )
+    moved = {**gateway, "metadata": {**gateway["metadata"], "resourceVersion": "1001"}}
+    assert cache.put({**moved, "spec": {"gatewayClassName": "two"}})
+    kept = cache.get("Gateway", "ns", "public")
+    assert kept
+    assert (kept["spec"], kept["metadata"].keys()) == (
+        {"gatewayClassName": "two"},
+        {"namespace", "name", "resourceVersion"},
+    )
+
+
+def test_what_a_class_supports_is_kept_without_a_namespace() -> None:
+    cache = Cache()
+    declared = [{"name": "HTTPRoutePathRewrite"}]
+    found: dict[str, Any] = {
+        "kind": "GatewayClass",
+        "metadata": {"name": "one", "resourceVersion": "5"},
+        "spec": {"controllerName": "c"},
+    }
+    assert cache.put({**found, "status": {"supportedFeatures": declared, "conditions": []}})
+    kept = cache.get("GatewayClass", "", "one")
+    assert kept
+    assert kept["status"] == {"supportedFeatures": declared}
+    cache.forget({**found, "metadata": {**found["metadata"], "resourceVersion": "6"}})
+    assert cache.get("GatewayClass", "", "one") is None

@@ -10,7 +10,7 @@ import pytest
 from quanary.api.names import short
 from quanary.api.v1alpha1 import Progress, SealOpening, Source, Stage, Verdict
 from quanary.controller.decide import decide
-from quanary.controller.decision import JobSeen, Observation, RouteSeen
+from quanary.controller.decision import JobSeen, Need, Observation, RouteSeen, RouteSupport
 from quanary.wire.report import ArtifactFigures, FrontEntry, Handover, Refusal
 from tests.controller.scenes import (
     FLOAT,
@@ -29,6 +29,7 @@ from tests.controller.scenes import (
     condemned,
     disagreeing,
     done,
+    drifting,
     evidence,
     front,
     recorded,
@@ -48,6 +49,10 @@ FALLEN = status(candidate=artifact(), condemned=condemned(), front=FRONT)
 WRONG_CPU = "artifact: found avx2; allowed: avx2, avx512_vnni"
 STRAYED = {FLOAT: backend(FLOAT), INT8: backend(INT8, refusal=WRONG_CPU, failure=WRONG_CPU, restarts=9)}
 REFUSED = Refusal(field="spec.model.sha256", found="x", allowed="y")
+
+REWRITE = Need("HTTPRoutePathRewrite", "spec.critical.path", "/critical")
+GRPC = Need("HTTPRouteBackendProtocolH2C", "spec.route.hostnames", "m.example.com", is_asked=False)
+LACKING = RouteSupport((REWRITE,), ((REWRITE, "small"),))
 
 # what differs -> stage, a word of the reason, weights (None: the route is left alone)
 CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
@@ -70,6 +75,9 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "or, over budget on new sealed data, leaves traffic": (
         {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "job": done(Verdict.OVER_BUDGET)}, Stage.QUANTIZING,
         "OverBudget", {FLOAT: 1000}),
+    "or, with too few new sealed data to tell, stays, and its lapsed certificate is said": (
+        {"memory": status(stable=artifact(verdict=Verdict.NOT_CERTIFIABLE))}, Stage.PROMOTED,
+        "its certificate does not hold on the new sealed data", {INT8: 1000}),
     "merely not faster any more, it stays": (
         {"memory": status(stable=artifact(inputs=OLD_INPUTS)), "job": done(Verdict.NOT_BENEFICIAL)}, Stage.PROMOTED,
         "NotBeneficial", {INT8: 1000}),
@@ -148,6 +156,48 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "full weight asks for fresh safety": (
         {"memory": canary(100), "evidence": evidence(fresh_safe=False)}, Stage.CANARY, "full weight", {INT8: 1000}),
     "after the last step it is promoted": ({"memory": canary(100)}, Stage.PROMOTED, "every step", {INT8: 1000}),
+    "inputs out of the calibrated range hold a step": (
+        {"memory": canary(5), "evidence": drifting()}, Stage.HELD,
+        "calibration: input-range: 12 of 40 bad in the last minute, 300 of 9000 in all, budget 2.5%",
+        {FLOAT: 950, INT8: 50}),
+    "so do drifting ones, at full weight too": (
+        {"memory": canary(100), "evidence": drifting("input-drift")}, Stage.HELD, "input-drift", {INT8: 1000}),
+    "and answers that INT8 is unsure of": (
+        {"memory": canary(5), "evidence": drifting("escalation")}, Stage.HELD,
+        "answers are unsure more often than may be escalated: escalation: 12 of 40", {FLOAT: 950, INT8: 50}),
+    "gates of the inputs that do not hold keep nothing": (
+        {"memory": canary(5), "evidence": drifting(holds=False)}, Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "a proven artifact does not leave shadow while they hold": (
+        {"memory": status(candidate=artifact()), "evidence": drifting()}, Stage.HELD, "INT8 at 0 %: inputs",
+        {FLOAT: 1000}),
+    "one that is not proven yet goes on proving": (
+        {"memory": status(candidate=artifact()), "evidence": drifting(proven=False)}, Stage.SHADOWING, "proven",
+        {FLOAT: 1000}),
+    "one without pods waits for them": (
+        {"memory": status(candidate=artifact()), "backends": DOWN, "evidence": drifting()}, Stage.SHADOWING,
+        "INT8 pods", {FLOAT: 1000}),
+    "after a retreat no weight is raised either": (
+        {"memory": status(candidate=artifact(), progress=Progress(resume_step=50, since=NOW - timedelta(hours=1))),
+         "evidence": drifting()}, Stage.HELD, "inputs are unlike", {FLOAT: 1000}),
+    "answers that INT8 is unsure of hold at the step": (
+        {"memory": canary(50), "evidence": drifting("escalation")}, Stage.HELD, "unsure more often",
+        {FLOAT: 500, INT8: 500}),
+    "but not in shadow, where nobody asks INT8 and no hold for it could ever end": (
+        {"memory": status(candidate=artifact(), progress=Progress(resume_step=50, since=NOW - timedelta(hours=1))),
+         "evidence": drifting("escalation")}, Stage.CANARY, "clean in shadow again", {FLOAT: 500, INT8: 500}),
+    "a tightened mismatch gate outranks them": (
+        {"memory": canary(50), "evidence": drifting(proven=False)}, Stage.SHADOWING, "no longer", {FLOAT: 1000}),
+    "proof against the artifact condemns on drifted inputs too": (
+        {"memory": canary(50), "evidence": drifting(condemned_by="errors")}, Stage.ROLLED_BACK, "errors",
+        {FLOAT: 1000}),
+    "beside a stable artifact the candidate is held at its step": (
+        {"memory": BESIDE, "evidence": drifting()}, Stage.HELD, "INT8 at 5 %", {OTHER: 950, INT8: 50}),
+    "a promoted artifact serves on, and says that its inputs drift": (
+        {"memory": PROMOTED, "evidence": drifting()}, Stage.PROMOTED,
+        "its inputs are unlike those of calibration (input-range)", {INT8: 1000}),
+    "or that it is unsure of them": (
+        {"memory": PROMOTED, "evidence": drifting("escalation")}, Stage.PROMOTED,
+        "its answers are unsure more often than may be escalated (escalation)", {INT8: 1000}),
     "a tightened gate takes it back to shadow": (
         {"memory": canary(50), "evidence": evidence(proven=False)}, Stage.SHADOWING, "no longer", {FLOAT: 1000}),
     "a gate over its budget rolls back": (
@@ -274,6 +324,10 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "lost comparisons hold": (
         {"memory": canary(50), "evidence": evidence(dropped_ratio=0.21)}, Stage.HELD, "21% of comparisons",
         {FLOAT: 500, INT8: 500}),
+    "of pods that are gone, that is what is said": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(dropped_ratio=0.21),
+         "backends": {FLOAT: backend(FLOAT), INT8: backend(INT8, ready=0, failure="ErrImagePull")}},
+        Stage.STALLED, "ErrImagePull", {FLOAT: 1000}),
     "unready pods leave traffic": (
         {"memory": canary(50), "backends": DOWN}, Stage.HELD, "too few ready", {FLOAT: 1000}),
     "too few ready pods for the share leave traffic": (
@@ -321,6 +375,20 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "a gateway that says nothing stalls after a while": (
         {"route": RouteSeen({}, accepted=False, has_parents=False, age=timedelta(seconds=31))}, Stage.STALLED,
         "no gateway answers", {FLOAT: 1000}),
+    "float alone from the beginning is brought up first": (
+        {"memory": status(source=None), "spec": spec(rollout={"mode": "FloatOnly"}), "backends": ONLY_FLOAT},
+        Stage.SERVING_FLOAT, "float serves", {FLOAT: 1000}),
+    "what a Gateway cannot do stalls by its field, and what serves serves on": (
+        {"memory": canary(5), "support": LACKING}, Stage.STALLED, "spec.critical.path: found /critical",
+        {FLOAT: 950, INT8: 50}),
+    "evidence rolls back whatever a Gateway lacks": (
+        {"memory": canary(5), "support": LACKING, "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK,
+        "errors", {FLOAT: 1000}),
+    "a Gateway that does not say what it can do holds nothing up": (
+        {"memory": canary(5), "support": RouteSupport((REWRITE,), (), ("nobody knows",))}, Stage.CANARY, "50 %",
+        {FLOAT: 500, INT8: 500}),
+    "gRPC that merely came with a host name is left out": (
+        {"support": RouteSupport((GRPC,), ((GRPC, "small"),))}, Stage.QUANTIZING, "", {FLOAT: 1000}),
 }  # fmt: skip
 
 
@@ -336,7 +404,7 @@ def every_observation() -> list[Observation]:
     memories = [status(source=None), status(), status(candidate=artifact()), canary(5), canary(100), PROMOTED, BESIDE]
     memories += [status(candidate=artifact(), condemned=condemned()), status(candidate=artifact(verdict="OverBudget"))]
     proofs = [None, evidence(), evidence(proven=False, safe_now=False), evidence(condemned_by="errors")]
-    proofs += [evidence(retreat_by="errors"), evidence(int8_silent=True), evidence(prometheus_gone=True)]
+    proofs += [evidence(retreat_by="errors"), evidence(int8_silent=True), evidence(prometheus_gone=True), drifting()]
     readiness = [dict(zip((FLOAT, INT8, OTHER), each, strict=True)) for each in itertools.product((0, 1), repeat=3)]
     specs = [spec(), spec(rollout={"mode": "Paused"}), spec(rollout={"mode": "FloatOnly"}), None]
     specs += [spec(model={"uri": "oci://r/m:2", "sha256": NEW_FLOAT})]
@@ -384,6 +452,26 @@ def test_a_decision_repeats_itself_when_nothing_changes() -> None:
         once_more = decide(replace(each, memory=remember(each, again)))
         assert once_more.memory.progress.step <= 100
         assert len(once_more.memory.condemned) >= len(first.memory.condemned) or once_more.memory.progress.retried
+
+
+def test_drifting_inputs_never_raise_a_weight_nor_condemn() -> None:
+    for each in every_observation():
+        if each.evidence is None or not each.evidence.holding or not each.evidence.proven:
+            continue
+        decision = decide(each)
+        before = each.memory.progress if each.memory.candidate else Progress()
+        assert decision.memory.progress.step <= before.step, decision.because
+        assert {entry.digest for entry in decision.memory.condemned} <= {e.digest for e in each.memory.condemned}
+        assert (decision.stage is Stage.PROMOTED) <= (each.memory.stable is not None)
+
+
+def test_drift_holds_by_name_and_says_so_of_a_promoted_artifact_without_figures() -> None:
+    held, promoted = (decide(seen(memory=each, evidence=drifting())) for each in (canary(5), PROMOTED))
+    assert (held.reason, promoted.reason) == ("InputDrift", "InputDrift")
+    assert held.memory.progress.step == 5
+    assert held.memory.progress.since == canary(5).progress.since, "the dwell goes on"
+    # At rest every new sentence is written: figures would write with every sample.
+    assert not any(figure in promoted.because for figure in ("300", "9000", "2.5%"))
 
 
 def remember(at: Observation, decision: Any) -> Any:
@@ -458,6 +546,7 @@ def test_a_handover_brings_its_front_its_cpu_and_its_opening() -> None:
         inputs=INPUTS,
         verdict=Verdict.BENEFICIAL,
         artifact=figures,
+        out_of_range_budget=0.03,
         front=(entry, entry, chosen),
         cpu_features=("avx2", "avx512f"),
         signoff=signoff(upper=0.07),
@@ -468,6 +557,7 @@ def test_a_handover_brings_its_front_its_cpu_and_its_opening() -> None:
     assert artifact_
     assert (artifact_.portable, artifact_.cpu_features) == (False, ("avx2", "avx512f"))
     assert artifact_.disagreement_upper_bound == 0.07
+    assert artifact_.out_of_range_budget == 0.03
     [other] = decision.memory.front
     assert (other.digest, other.inputs, other.role, other.safer) == (SAFER, INPUTS, "smallest", True)
     assert decision.memory.seal == (opening,)
@@ -492,6 +582,13 @@ def test_a_serving_artifact_that_was_not_published_again_is_fetched_from_where_i
     assert [each.uri for each in decision.target.running if each.variant == "int8"] == [stable.uri]
 
 
+def test_an_artifact_out_of_the_front_has_the_budget_of_its_search() -> None:
+    fallen = FALLEN.model_copy(update={"candidate": artifact(out_of_range_budget=0.04)})
+    taken = decide(seen(memory=fallen, spec=TO_SAFER)).memory.candidate
+    assert taken
+    assert (taken.digest, taken.out_of_range_budget) == (SAFER, 0.04)
+
+
 def test_a_rejected_canary_forgets_its_step() -> None:
     canary_ = canary(50).model_copy(update={"candidate": disagreeing(0.03, 0.06)})
     decision = decide(seen(memory=canary_, spec=spec(gates={"mismatch": 0.02})))
@@ -502,3 +599,10 @@ def test_what_is_not_portable_runs_with_the_features_it_was_certified_on() -> No
     memory = status(candidate=artifact(portable=False, cpu_features=("avx2",)))
     [int8] = [each for each in decide(seen(memory=memory)).target.running if each.variant == "int8"]
     assert (int8.portable, int8.cpu_features) == (False, ("avx2",))
+
+
+def test_what_a_gateway_lacks_goes_with_every_route() -> None:
+    for support in (LACKING, RouteSupport((GRPC,), ((GRPC, "small"),))):
+        for memory in (status(), canary(5), PROMOTED):
+            target = decide(seen(memory=memory, support=support)).target
+            assert target.lacking == {need.feature for need, _ in support.lacking}

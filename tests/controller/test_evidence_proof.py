@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -293,6 +294,33 @@ def test_another_budget_begins_only_its_own_gate_anew() -> None:
     assert gate(after, "latency") == gate(before, "latency")
 
 
+def test_another_meaning_of_a_mismatch_begins_its_gate_anew_whether_the_operator_runs_or_not() -> None:
+    proof, before = watched(constant(BUSY), seconds=180, policy=QUICK)
+    cosine = replace(QUICK, divergence="Cosine 0.01 0123456789")
+    restored = Proof.restored(PAIR, cosine, proof.checkpoint())
+    proof.revise(cosine)
+    for each in (restored, proof):
+        after = each.read(START + 180)
+        assert before.proven
+        assert not after.proven
+        assert gate(after, "mismatch").samples == 0
+        assert after.compared_distinct == 0
+        assert gate(after, "errors").samples == gate(before, "errors").samples
+    again = Proof.restored(PAIR, cosine, proof.checkpoint())
+    again.advance(pair_history(constant(BUSY), seconds=240, seed=7))
+    samples = gate(again.read(START + 240), "mismatch").samples
+    assert samples > 0
+    assert gate(Proof.restored(PAIR, cosine, again.checkpoint()).read(START + 240), "mismatch").samples == samples
+
+
+def test_a_checkpoint_from_before_there_were_rules_is_one_of_top1() -> None:
+    proof, _ = watched(constant(BUSY), seconds=180, policy=QUICK)
+    old = state(proof)
+    for each in old["watches"].values():  # type: ignore[attr-defined]
+        del each["rule"]
+    assert Proof.restored(PAIR, QUICK, json.dumps(old)).read(START + 180).proven
+
+
 def test_another_budget_takes_back_what_the_old_one_condemned() -> None:
     proof, before = watched(constant(replace(BUSY, errors=0.3)))
     assert before.condemned_by == "errors"
@@ -315,8 +343,9 @@ def test_a_budget_changed_while_the_operator_was_down_begins_anew() -> None:
 
 @pytest.mark.parametrize("name", ["mismatch", "errors", "alpha", "beta", "tick_seconds", "steps"])
 def test_an_impossible_policy_is_refused_by_name(name: str) -> None:
+    impossible: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=f"{name}: found 0; allowed: above 0"):
-        replace(POLICY, **{name: 0})
+        replace(POLICY, **impossible)
 
 
 @pytest.mark.parametrize("budget", [0.01, 0.02, 0.05])

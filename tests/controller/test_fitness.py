@@ -3,7 +3,7 @@
 import pytest
 
 from quanary.api.v1alpha1 import Verdict
-from quanary.controller.fitness import disagreement, is_accepted, mismatch_gate, warning
+from quanary.controller.fitness import disagreement, drift_gate, is_accepted, mismatch_gate, range_gate, warning
 from tests.controller.scenes import artifact, disagreeing, spec
 
 CERTIFIED = {Verdict.NOT_BENEFICIAL, Verdict.SIZE_ONLY, Verdict.INCONCLUSIVE, Verdict.BENEFICIAL}
@@ -33,6 +33,22 @@ def test_the_default_gate_is_twice_the_sealed_bound_within_reason(bound: float, 
 
 def test_the_gate_is_what_the_user_says() -> None:
     assert mismatch_gate(spec(gates={"mismatch": 0.3}), disagreeing(0.0, 0.001)) == 0.3
+
+
+@pytest.mark.parametrize(("budget", "gate"), [(0.0, 0.0), (0.023, 0.023), (1.0, 0.9)])
+def test_the_range_gate_is_the_budget_of_the_artifact(budget: float, gate: float) -> None:
+    assert range_gate(spec(), artifact(out_of_range_budget=budget)) == gate
+
+
+def test_a_user_may_set_the_gates_of_the_inputs() -> None:
+    wanted = spec(gates={"inputRange": 0.4, "inputDrift": 0.99})
+    assert range_gate(wanted, artifact()) == range_gate(wanted, artifact(out_of_range_budget=0.02)) == 0.4
+    assert drift_gate(wanted, artifact(out_of_range_budget=0.02)) == 0.99
+
+
+def test_without_a_baseline_nothing_can_drift() -> None:
+    assert drift_gate(spec(), artifact()) == 0
+    assert drift_gate(spec(), artifact(out_of_range_budget=0.02)) == 0.05
 
 
 def test_only_a_proven_disagreement_rejects() -> None:

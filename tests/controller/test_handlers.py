@@ -73,7 +73,7 @@ def test_kopf_writes_nothing_scans_nothing_and_cannot_hang_unseen() -> None:
     assert (watching.server_timeout, watching.client_timeout, watching.inactivity_timeout) == (240, 270, 70)
     # It is sent as it prints, and the server takes whole seconds alone.
     assert isinstance(watching.server_timeout, int)
-    assert len(watching.label_selectors) == len(WATCHED) - 2
+    assert len(watching.label_selectors) == len(WATCHED) - 4
     assert list(watching.field_selectors.values()) == ["metadata.name=quanary-switch"]
 
 
@@ -83,5 +83,9 @@ def test_every_kind_is_watched_and_no_handler_is_stateful() -> None:
         handler.selector.plural or handler.selector.any_name for handler in registry._watching.get_all_handlers()
     }
     assert watched == {kind.plural for kind in WATCHED.values()}
+    in_one = handlers.make_registry(Cache(), Woken(), Settings(namespace="ml"))  # type: ignore[arg-type]
+    assert watched - {
+        each.selector.any_name or each.selector.plural for each in in_one._watching.get_all_handlers()
+    } == {"gatewayclasses"}
     for stateful in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not list(stateful.get_all_handlers())

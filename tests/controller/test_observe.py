@@ -6,7 +6,7 @@ from typing import Any
 from quanary.api import names
 from quanary.controller.cache import Cache
 from quanary.controller.children.inputs import inputs_digest
-from quanary.controller.decision import ModelKey, Observation
+from quanary.controller.decision import ModelKey, Observation, RouteSupport
 from quanary.controller.metrics import Metrics
 from quanary.controller.observe import observe
 from quanary.controller.settings import Settings
@@ -209,11 +209,55 @@ def test_openings_of_the_seal_are_read_from_jobs_of_older_inputs_too() -> None:
     labels = {names.LABEL_JOB_OF: "m"}
     job = {"kind": "Job", "metadata": metadata("m-quantize-old", labels=labels), "status": {}}
     handed = Handover(inputs="old", opening=Opening(data="d" * 64, number=2, artifacts=(INT8,)))
+    early = Handover(inputs="old", opening=Opening(data="d" * 64, number=1, artifacts=(FLOAT,)))
     its_pod = {
         "kind": "Pod",
         "metadata": metadata("q", labels={"batch.kubernetes.io/job-name": "m-quantize-old"}),
         "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 0, "message": handed.to_message()}}}]},
     }
     assert [(each.data, each.number) for each in seen(model(), job, its_pod).openings] == [("d" * 64, 2)]
+    killed = dict(
+        its_pod,
+        metadata=metadata("killed", labels={"batch.kubernetes.io/job-name": "m-quantize-old"}),
+        status={"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "message": early.to_message()}}}]},
+    )
+    assert sorted(each.number for each in seen(model(), job, killed, its_pod).openings) == [1, 2]
     strangers = {**job, "metadata": metadata("m-quantize-old", labels=labels, ownerReferences=[])}
     assert seen(model(), strangers, its_pod).openings == ()
+
+
+GATEWAY = {
+    "kind": "Gateway",
+    "metadata": {"namespace": "team", "name": "gateway", "resourceVersion": "1"},
+    "spec": {"gatewayClassName": "public"},
+}
+
+
+def gateway_class(**status: Any) -> dict[str, Any]:
+    return {"kind": "GatewayClass", "metadata": {"name": "public", "resourceVersion": "1"}, "status": status}
+
+
+def test_what_a_route_needs_is_looked_up_in_the_class_of_its_gateway() -> None:
+    asking = model(spec=spec_body(critical={"path": "/critical"}))
+    (need,) = seen(asking).support.needs
+    assert (need.feature, need.field, need.value) == ("HTTPRoutePathRewrite", "spec.critical.path", "/critical")
+    lacking = seen(asking, GATEWAY, gateway_class(supportedFeatures=[{"name": "HTTPRoute"}])).support
+    assert (lacking.lacking, lacking.silent) == (((need, "public"),), ())
+    for declared in ({"name": "HTTPRoutePathRewrite"}, "HTTPRoutePathRewrite"):
+        able = seen(asking, GATEWAY, gateway_class(supportedFeatures=[declared])).support
+        assert (able.lacking, able.silent) == ((), ())
+
+
+def test_a_class_that_says_nothing_is_told_from_one_that_is_not_known() -> None:
+    asking = model(spec=spec_body(critical={"path": "/critical"}))
+    for bodies, said in (
+        ((), "the class of Gateway team/gateway is not known"),
+        ((GATEWAY,), "GatewayClass public declares no features"),
+        ((GATEWAY, gateway_class()), "GatewayClass public declares no features"),
+    ):
+        support = seen(asking, *bodies).support
+        assert (support.lacking, support.silent) == ((), (said,))
+
+
+def test_a_route_of_core_features_asks_nothing_of_its_gateways() -> None:
+    assert seen(model(), GATEWAY, gateway_class(supportedFeatures=[{"name": "HTTPRoute"}])).support == RouteSupport()

@@ -5,7 +5,7 @@ from typing import Any
 
 from quanary.api.v1alpha1 import Verdict
 from quanary.controller import pods
-from quanary.wire.report import ArtifactFigures, Handover, Refusal
+from quanary.wire.report import ArtifactFigures, Handover, Opening, Refusal
 
 
 def pod(*, ready: bool = True, init: Any = (), main: Any = (), going: bool = False) -> dict[str, Any]:
@@ -36,6 +36,12 @@ def test_only_ready_pods_that_stay_count() -> None:
 
 def test_restarts_of_all_containers_add_up() -> None:
     assert pods.count_restarts([pod(main=[{"restartCount": 2}, {"restartCount": 1}]), pod()]) == 3
+
+
+def test_restarts_of_a_sidecar_count_and_those_of_a_fetch_do_not() -> None:
+    found = pod(init=[{"name": "fetch", "restartCount": 5}, {"name": "model", "restartCount": 2}])
+    found["spec"] = {"initContainers": [{"name": "fetch"}, {"name": "model", "restartPolicy": "Always"}]}
+    assert pods.count_restarts([found]) == 2
 
 
 def test_a_refusal_of_the_fetch_container_is_told_at_once() -> None:
@@ -90,6 +96,14 @@ def test_a_log_tail_is_no_handover_but_the_last_words() -> None:
     failed = [pod(main=[ended("Killed")])]
     assert pods.handover(failed) is None
     assert "exit code 1" in pods.last_words(failed)
+
+
+def test_what_a_killed_quantizer_opened_is_no_result_and_not_why_it_ended() -> None:
+    early = Handover(inputs="i", opening=Opening(data="d" * 64, number=1, artifacts=("a" * 64,)))
+    killed = [pod(main=[ended(early.to_message())])]
+    assert pods.handover(killed) is None
+    assert pods.openings(killed) == (early.opening,)
+    assert pods.last_words(killed).endswith("exit code 1")
 
 
 def unscheduled(message: str) -> dict[str, Any]:

@@ -82,6 +82,17 @@ async def test_after_convergence_nothing_is_written() -> None:
     assert stage.cluster.writes[before:] == []
 
 
+async def test_float_alone_from_the_beginning_comes_up_and_stays() -> None:
+    stage = Stage()
+    stage.create(rollout={"mode": "FloatOnly"})
+    await stage.live(5)
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
+    assert ("Deployment", FLOAT_NAME) in left_over(stage)
+    before = len(stage.cluster.writes)
+    await stage.live(10)
+    assert stage.cluster.writes[before:] == []
+
+
 async def test_a_crash_before_or_after_any_write_changes_nothing_in_the_end() -> None:
     clean = await promoted()
     assert len(clean.cluster.writes) > 15

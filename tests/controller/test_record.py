@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from quanary.api.v1alpha1 import Progress, QuantizedModelStatus, SealOpening, Stage
+from quanary.api.v1alpha1 import Progress, QuantizedModelStatus, SealOpening, Stage, Verdict
 from quanary.controller.cache import Cache
 from quanary.controller.cluster import ClusterError
 from quanary.controller.decide import decide
-from quanary.controller.decision import Observation, RouteSeen
+from quanary.controller.decision import Need, Observation, RouteSeen, RouteSupport
 from quanary.controller.metrics import Metrics
 from quanary.controller.record import event_manifest, record, status_of
 from quanary.controller.settings import Settings
@@ -24,6 +24,7 @@ from tests.controller.scenes import (
     artifact,
     backend,
     canary,
+    drifting,
     evidence,
     front,
     seen,
@@ -94,6 +95,7 @@ async def test_the_first_status_speaks_of_the_generation_and_is_reconciling() ->
         "Quantized": "False",
         "Proven": "False",
         "RolledBack": "False",
+        "RouteSupported": "True",
         "Reconciling": "True",
     }
     assert cluster.events[0]["reason"] == "Pending"
@@ -194,3 +196,46 @@ def test_front_and_seal_stand_in_the_status() -> None:
     assert known.seal == (opening,)
     wire = known.model_dump(by_alias=True, mode="json", exclude_none=True)
     assert QuantizedModelStatus.model_validate(wire).seal == known.seal
+
+
+async def test_what_a_gateway_lacks_is_a_condition_of_its_own_reason() -> None:
+    need = Need("HTTPRouteBackendProtocolH2C", "spec.route.hostnames", "m.example.com", is_asked=False)
+    cluster, at = Recorder(), seen(support=RouteSupport((need,), ((need, "small"),)))
+    await record(world(cluster), at, decide(at))
+    found = {each["type"]: each for each in cluster.statuses[0]["conditions"]}
+    assert (found["RouteSupported"]["status"], found["RouteSupported"]["reason"]) == ("False", "MissingFeatures")
+    assert "GatewayClass small" in found["RouteSupported"]["message"]
+    assert found["Ready"]["status"] == "True"
+
+
+async def test_an_invalid_spec_leaves_open_what_its_route_would_need() -> None:
+    cluster, at = Recorder(), seen(spec=None, spec_error="spec.model: missing")
+    await record(world(cluster), at, decide(at))
+    found = {each["type"]: each["status"] for each in cluster.statuses[0]["conditions"]}
+    assert found["RouteSupported"] == "Unknown"
+
+
+def test_a_certificate_that_lapsed_is_a_condition_while_its_artifact_serves_on() -> None:
+    at = seen(memory=status(stable=artifact(verdict=Verdict.NOT_CERTIFIABLE, because="0.02 at most, with 90 samples")))
+    (quantized,) = (each for each in status_of(at, decide(at)).conditions if each.type == "Quantized")
+    assert (quantized.status, quantized.reason) == ("False", "CertificateLapsed")
+    assert "with 90 samples" in quantized.message
+    assert decide(at).target.shares == decide(seen(memory=PROMOTED)).target.shares
+
+
+async def test_a_promoted_artifact_whose_inputs_drift_is_told_once_and_not_with_every_sample() -> None:
+    cluster = Recorder()
+    at = seen(memory=PROMOTED, evidence=drifting())
+    await record(world(cluster), at, decide(at))
+    [written] = cluster.statuses
+    assert {each["reason"] for each in written["conditions"] if each["type"] == "Ready"} == {"InputDrift"}
+    [gate] = [each for each in written["gates"] if each["holds"]]
+    assert (gate["name"], gate["samples"], gate["budget"]) == ("input-range", 9000, 0.025)
+    assert gate["rate"] == pytest.approx(300 / 9000, abs=1e-6)
+    known = QuantizedModelStatus.model_validate(written)
+    counted = drifting()
+    *others, holding = counted.gates
+    later = replace(counted, gates=(*others, replace(holding, samples=9100, bad=330)))
+    again = replace(at, memory=known, evidence=later, now=NOW + timedelta(seconds=60))
+    await record(world(cluster), again, decide(again))
+    assert len(cluster.statuses) == 1

@@ -131,3 +131,22 @@ async def test_listing_goes_on_after_a_failure_and_says_when_it_last_succeeded(c
     await queue.close()
     tasks[1].cancel()
     await asyncio.wait(tasks)
+
+
+async def test_a_gateway_wakes_the_models_routed_through_it_and_a_class_wakes_all() -> None:
+    cache = Cache()
+    for key, parents in ((DIGITS, [{"name": "public"}]), (VAD, [{"name": "public", "namespace": "vision"}])):
+        cache.put({**body("QuantizedModel", key), "spec": {"route": {"parentRefs": parents}}})
+    other = ModelKey("audio", "other")
+    cache.put({**body("QuantizedModel", other), "spec": {"route": {"parentRefs": [{"name": "public"}]}}})
+    assert set(concerned(body("Gateway", ModelKey("vision", "public")), cache, SETTINGS)) == {DIGITS, VAD}
+    assert set(concerned(body("Gateway", ModelKey("audio", "public")), cache, SETTINGS)) == {other}
+    one = {"kind": "GatewayClass", "metadata": {"name": "one", "resourceVersion": "1"}}
+    assert set(concerned(one, cache, SETTINGS)) == {DIGITS, VAD, other}
+
+
+async def test_in_one_namespace_what_belongs_to_none_is_not_listed(cluster: FakeCluster) -> None:
+    cluster.failures["list", "GatewayClass"] = ClusterError(403, "gatewayclasses is forbidden")
+    assert await list_everything(cluster, Cache(), replace(SETTINGS, namespace="audio")) == {VAD}
+    with pytest.raises(ClusterError, match="forbidden"):
+        await list_everything(cluster, Cache(), SETTINGS)

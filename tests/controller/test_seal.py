@@ -15,8 +15,15 @@ def test_the_same_opening_again_is_one() -> None:
     assert merge((opening(1),), [opening(1), opening(1)]) == (opening(1),)
 
 
-def test_another_number_or_other_data_are_others() -> None:
-    assert merge((opening(1),), [opening(2), opening(1, OTHER)]) == (opening(1), opening(2), opening(1, OTHER))
+def test_other_artifacts_or_other_data_are_others() -> None:
+    second = opening(2, DATA, "b" * 64)
+    assert merge((opening(1),), [second, opening(1, OTHER)]) == (opening(1), second, opening(1, OTHER))
+
+
+def test_two_openings_of_one_number_are_both_kept_however_often_they_are_heard() -> None:
+    both = merge((opening(1),), [opening(1, DATA, "b" * 64)])
+    assert both == (opening(1), opening(2, DATA, "b" * 64))
+    assert merge(both, [opening(1, DATA, "b" * 64), opening(1)]) == both
 
 
 def test_a_full_ledger_keeps_the_highest_number_of_every_data_set() -> None:
@@ -34,11 +41,11 @@ def test_of_many_data_sets_the_oldest_goes() -> None:
     assert many[0] not in kept
 
 
-def test_the_quantizer_hears_of_its_own_data_alone_and_in_order() -> None:
+def test_the_quantizer_hears_of_every_opening_in_order() -> None:
     ledger = (opening(2), opening(1, OTHER), opening(1))
-    words = earlier_openings(ledger, DATA)
-    assert [Opening.model_validate_json(each).number for each in words] == [1, 2]
-    assert opening_of(Opening.model_validate_json(words[0])) == opening(1)
+    heard = [Opening.model_validate_json(each) for each in earlier_openings(ledger)]
+    assert [(each.data, each.number) for each in heard] == [(DATA, 1), (DATA, 2), (OTHER, 1)]
+    assert opening_of(heard[0]) == opening(1)
 
 
 def test_more_artifacts_than_a_status_holds_are_cut() -> None:

@@ -56,3 +56,17 @@ def test_without_a_gate_of_the_users_the_sealed_answers_set_it() -> None:
     assert subject
     assert subject.mismatch == 0.08
     assert subject.compared_wanted == 1_000_000 + 250, "fewer comparisons prove a wider gate"
+
+
+def test_the_gates_of_the_inputs_come_with_the_artifact() -> None:
+    at = seen(memory=canary(5).model_copy(update={"candidate": artifact(out_of_range_budget=0.03)}))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert (subject.input_range, subject.input_drift) == (0.03, 0.05)
+
+
+def test_what_is_escalated_is_known() -> None:
+    at = seen(memory=canary(5), spec=spec(escalation={"below": 0.6, "budget": 0.2}))
+    subject = subject_of(at, decide(at))
+    assert subject
+    assert subject.escalation == at.spec.escalation if at.spec else False

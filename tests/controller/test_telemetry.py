@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typing_extensions import override
 
-from quanary.api.v1alpha1 import Gates
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Scrape
 from quanary.controller.settings import Settings
@@ -24,7 +24,7 @@ from quanary.controller.telemetry import Prometheus, Subject, Telemetry
 from quanary.controller.telemetry.prometheus import PrometheusError
 from quanary.controller.telemetry.series import batches, counters_query, p99_query
 from quanary.wire.metrics import COMPARED, COMPARED_DISTINCT, MISMATCHED, MISMATCHED_DISTINCT, REQUESTS
-from tests.controller.simulation import START, Rates, history
+from tests.controller.simulation import START, Rates, history, input_history
 
 FLOAT, INT8, OTHER = "f" * 64, "a" * 64, "b" * 64
 KEY = ModelKey("shop", "classifier")
@@ -198,6 +198,19 @@ async def test_enough_comparisons_wake_the_model(fake: FakePrometheus, telemetry
     assert 12 <= woken[0] <= 22
 
 
+async def test_inputs_that_hold_wake_the_model_and_so_does_the_end_of_it(
+    fake: FakePrometheus, telemetry: Telemetry
+) -> None:
+    fake.store(list(input_history(lambda second: 0.5 if second <= 300 else 0.0, lambda _: 0.0, seconds=2400)))
+    telemetry.track(replace(SUBJECT, input_range=0.025, input_drift=0.05), moment(0))
+    changes = await run(telemetry, 2400, every=5)
+    assert reading(telemetry).holding == ()
+    woken = [second for second, keys in changes.items() if keys]
+    assert len([second for second in woken if 5 < second <= 60]) == 1
+    assert len([second for second in woken if second > 600]) == 1
+    assert samples(reading(telemetry))["input-range"] > 20_000
+
+
 async def test_all_models_share_one_query(fake: FakePrometheus, telemetry: Telemetry) -> None:
     keys = [ModelKey("shop", f"model-{i}") for i in range(100)]
     for key in keys:
@@ -285,12 +298,74 @@ async def test_another_artifact_or_a_retry_begins_anew(fake: FakePrometheus, tel
     assert reading(telemetry).condemned_by == ""
 
 
+async def test_the_longest_rule_fits_a_checkpoint(fake: FakePrometheus, telemetry: Telemetry) -> None:
+    divergence = Divergence(measure="KullbackLeibler", limit=1.2345678901234567e-05, output="o" * 200)
+    gates = SUBJECT.gates.model_copy(update={"divergence": divergence})
+    fake.store(pods(GOOD))
+    telemetry.track(replace(SUBJECT, gates=gates, escalation=Escalation(below=0.6)), moment(0))
+    await run(telemetry, 30)
+    assert reading(telemetry).checkpoint
+
+
 async def test_tracking_again_goes_on(fake: FakePrometheus, telemetry: Telemetry) -> None:
     fake.store(pods(GOOD))
     for second in range(61):
         telemetry.track(replace(SUBJECT, checkpoint="whatever the status says by now"), moment(second))
         await telemetry.tick(moment(second))
     assert samples(reading(telemetry))["errors"] > 1000
+
+
+@pytest.mark.parametrize(
+    "divergence",
+    [
+        Divergence(measure="Cosine", limit=0.1),
+        Divergence(measure="Cosine", limit=0.2),
+        Divergence(measure="Tolerance", limit=0.1),
+        Divergence(output="another"),
+    ],
+)
+async def test_what_counts_as_a_mismatch_begins_its_gate_anew_and_no_other(
+    fake: FakePrometheus, telemetry: Telemetry, divergence: Divergence
+) -> None:
+    fake.store(pods(GOOD))
+    first = replace(
+        SUBJECT, gates=SUBJECT.gates.model_copy(update={"divergence": Divergence(measure="Cosine", limit=0.3)})
+    )
+    telemetry.track(first, moment(0))
+    await run(telemetry, 30)
+    telemetry.track(first, moment(30))
+    await telemetry.tick(moment(31))
+    before = samples(reading(telemetry))
+    telemetry.track(replace(first, gates=first.gates.model_copy(update={"divergence": divergence})), moment(31))
+    await telemetry.tick(moment(32))
+    after = samples(reading(telemetry))
+    assert before["mismatch"] > 100
+    assert after["mismatch"] < 50
+    assert after["errors"] >= before["errors"]
+
+
+@pytest.mark.parametrize(
+    ("given", "begins_anew"),
+    [
+        (Escalation(below=0.6), True),
+        (Escalation(below=0.5, budget=0.2), True),
+        (Escalation(below=0.5), False),
+        (None, True),
+        (Escalation(below=0.5, to="Review", sink="http://reviews"), True),
+    ],
+)
+async def test_so_does_what_float_answers_instead(
+    fake: FakePrometheus, telemetry: Telemetry, given: Escalation | None, begins_anew: bool
+) -> None:
+    fake.store(pods(GOOD))
+    telemetry.track(replace(SUBJECT, escalation=Escalation(below=0.5)), moment(0))
+    await run(telemetry, 30)
+    before = samples(reading(telemetry))
+    telemetry.track(replace(SUBJECT, escalation=given), moment(30))
+    await telemetry.tick(moment(31))
+    assert before["mismatch"] > 100
+    assert (samples(reading(telemetry))["mismatch"] < before["mismatch"]) == begins_anew
+    assert samples(reading(telemetry))["errors"] >= before["errors"]
 
 
 async def test_a_new_weight_clears_the_retreat(fake: FakePrometheus, telemetry: Telemetry) -> None:

@@ -11,6 +11,7 @@ from typing_extensions import override
 from quanary.api import names
 from quanary.api.v1alpha1 import QuantizedModelStatus, Verdict
 from quanary.controller.cache import Body, Cache
+from quanary.controller.children.route import backend_weights, split_weights
 from quanary.controller.cluster import ClusterError
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence
@@ -98,16 +99,18 @@ class CheckedCluster(FakeCluster):
     def weights(self) -> dict[str, int]:
         """Weight of each Service in the split."""
         route = self.objects.get(("HTTPRoute", KEY.namespace, KEY.name))
-        return {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]} if route else {}
+        return backend_weights(route) if route else {}
 
     def _carrying(self) -> set[str]:
         return {name for name, weight in self.weights().items() if weight}
 
     def _check_route(self, manifest: Body) -> None:
-        critical, split = manifest["spec"]["rules"]
-        weights = {ref["name"]: ref["weight"] for ref in split["backendRefs"]}
+        weights, *others = split_weights(manifest)
         assert sum(weights.values()) == 1000
-        assert all(ref["name"].startswith("m-float-") for ref in critical["backendRefs"])
+        assert all(each == weights for each in others)
+        critical = manifest["spec"]["rules"][: -len([weights, *others])]
+        assert critical
+        assert all(ref["name"].startswith("m-float-") for rule in critical for ref in rule["backendRefs"])
         status = self.status()
         known = {each.digest[:10] for each in (status.candidate, status.stable) if each}
         refused = {each.digest[:10] for each in status.condemned}

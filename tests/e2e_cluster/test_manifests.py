@@ -14,7 +14,7 @@ MANIFESTS = sorted(file.name for file in paths.MANIFESTS.glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def stamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "BIN", tmp_path)
-    for module in ("gateway", "envoy", "prometheus"):
+    for module in ("gateway", "envoy", "prometheus", "traefik"):
         (tmp_path / f".{module}.stamp").write_text(module)
     return tmp_path
 
@@ -31,7 +31,7 @@ def test_nothing_is_left_to_fill_in(manifest: str) -> None:
 
 def test_pods_are_restricted_and_use_local_images() -> None:
     deployments = [d for m in MANIFESTS for d in documents(m) if d.get("kind") == "Deployment"]
-    assert len(deployments) == 3
+    assert len(deployments) == 4
     for deployment in deployments:
         pod = deployment["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True

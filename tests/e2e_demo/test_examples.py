@@ -19,7 +19,14 @@ def test_example_is_a_valid_resource(name: str) -> None:
 
 
 def test_every_example_is_found() -> None:
-    assert NAMES == ["magika", "magika-narrow", "magika-provided-defaults", "silero-vad", "silero-vad-auto"]
+    assert NAMES == [
+        "magika",
+        "magika-narrow",
+        "magika-provided-defaults",
+        "silero-vad",
+        "silero-vad-auto",
+        "silero-vad-triton",
+    ]
 
 
 def test_rendering_replaces_registry_and_digests_alone() -> None:

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from e2e.demo.kube import wait_for
-from e2e.demo.load import Answer, Load, questions, shares, tally, timetable, wrong
+from e2e.demo.load import Answer, Load, questions, shares, tally, timetable, with_critical, wrong
 from e2e.demo.messages import request, top1
 from quanary.wire.inference import DIGEST_HEADER, HEADER_LENGTH
 
@@ -156,3 +156,15 @@ def test_load_refuses_more_than_its_timetable_has() -> None:
     load.aim("a", 7, TWO)
     with pytest.raises(ValueError, match=r"b: found 4 requests a second; allowed: 3"):
         load.aim("b", 4, TWO)
+
+
+def test_every_question_is_asked_again_as_critical_by_header_or_path() -> None:
+    asked = with_critical(TWO, ("x-critical", "true"), "/critical")
+    assert [(each.number, each.mark, each.prefix) for each in asked] == [
+        (0, "", ""),
+        (0, "header", ""),
+        (1, "", ""),
+        (1, "path", "/critical"),
+    ]
+    assert asked[1].headers["x-critical"] == "true"
+    assert not any("x-critical" in asked[number].headers for number in (0, 2, 3))

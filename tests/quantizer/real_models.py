@@ -36,6 +36,12 @@ MAGIKA: Final = RealModel(
     "magika/models/standard_v3_3/model.onnx",
     "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
 )
+MAGIKA_LABELS: Final = RealModel(
+    MAGIKA.package,
+    MAGIKA.wheel_sha256,
+    "magika/models/standard_v3_3/config.min.json",
+    "ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db",
+)
 VAD: Final = RealModel(
     "silero-vad==6.2.3",
     "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",

@@ -12,6 +12,7 @@ from quanary.quantizer.inference import answer_of
         (np.array([[0.4], [0.6]], np.float32), [0, 1]),
         (np.float32(0.9).reshape(()), 1),
         (np.array([[np.nan, 1.0]], np.float32), [-1]),
+        (np.array([[np.inf, -np.inf], [0.0, 1.0], [np.nan, 0.0]], np.float32), [0, 1, -1]),
         (np.array([[3, 9]]), [[3, 9]]),
     ],
 )

@@ -4,11 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
-import os
-import subprocess
-import sys
 import sysconfig
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,7 @@ from typing_extensions import override
 
 from quanary.quantizer.__main__ import main
 from tests.quantizer.models import save_shards
-
-WHEEL = "magika-1.0.3-py3-none-manylinux_2_28_x86_64.whl"
-WHEEL_SHA256 = "3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529"
-FOLDER = "magika/models/standard_v3_3"
+from tests.quantizer.real_models import MAGIKA, MAGIKA_LABELS
 
 KINDS = {".py": "python", ".pyc": "pythonbytecode", ".so": "elf", ".json": "json", ".txt": "txt"}
 PACKED: dict[str, Callable[[bytes], bytes]] = {
@@ -34,21 +27,6 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 }  # of Python files
 PER_KIND = 15
 CALIBRATION = 24
-
-
-@pytest.fixture(scope="module")
-def magika() -> Path:
-    """The model's folder, out of its pinned wheel: downloaded once, kept in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quanary" / "tests"
-    if not (cache / FOLDER / "model.onnx").is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        (cache / "magika.txt").write_text(f"magika==1.0.3 --hash=sha256:{WHEEL_SHA256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        subprocess.run([*pip, "--dest", str(cache), "--requirement", str(cache / "magika.txt")], check=True)
-        with zipfile.ZipFile(cache / WHEEL) as wheel:
-            for name in ("config.min.json", "model.onnx"):
-                wheel.extract(f"{FOLDER}/{name}", cache)
-    return cache / FOLDER
 
 
 def features(content: bytes) -> npt.NDArray[np.int32]:
@@ -74,9 +52,9 @@ def files() -> Iterator[tuple[bytes, str]]:
 
 
 @pytest.fixture(scope="module")
-def sets(magika: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Calibration and sealed data, disjoint, kinds mixed."""
-    labels = json.loads((magika / "config.min.json").read_text())["target_labels_space"]
+    labels = json.loads(MAGIKA_LABELS.path().read_text())["target_labels_space"]
     rows = [(features(content), labels.index(kind)) for content, kind in files()]
     order = np.random.default_rng(0).permutation(len(rows))
     inputs = np.stack([rows[index][0] for index in order])
@@ -100,8 +78,8 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if row is None else {"bytes": row[None]}
 
 
-def quantize(magika: Path, sets: tuple[Path, Path], out: Path, *more: str) -> dict[str, Any]:
-    words = [str(magika / "model.onnx"), "--validation", str(sets[1]), "--metric", "accuracy", "--max-drop", "0.08"]
+def quantize(sets: tuple[Path, Path], out: Path, *more: str) -> dict[str, Any]:
+    words = [str(MAGIKA.path()), "--validation", str(sets[1]), "--metric", "accuracy", "--max-drop", "0.08"]
     assert main([*words, "--out", str(out), "--min-speedup", "0.1", *more]) == 0
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     return report
@@ -110,11 +88,9 @@ def quantize(magika: Path, sets: tuple[Path, Path], out: Path, *more: str) -> di
 pytestmark = pytest.mark.usefixtures("quick_benefit")
 
 
-def test_compute_nodes_with_channel_scales_keep_the_accuracy(
-    magika: Path, sets: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_compute_nodes_with_channel_scales_keep_the_accuracy(sets: tuple[Path, Path], tmp_path: Path) -> None:
     fixed = ("--strategy", "static", "--max-evaluations", "1")
-    report = quantize(magika, sets, tmp_path / "out", "--calibration", str(sets[0]), *fixed)
+    report = quantize(sets, tmp_path / "out", "--calibration", str(sets[0]), *fixed)
     assert report["verdict"] == "Beneficial"
     assert report["signoff"]["float"] > 0.7
     assert report["signoff"]["dropUpperBound"] <= 0.08
@@ -123,10 +99,10 @@ def test_compute_nodes_with_channel_scales_keep_the_accuracy(
 
 
 def test_the_literal_defaults_of_the_library_ruin_the_model_and_are_refused(
-    magika: Path, sets: tuple[Path, Path], tmp_path: Path
+    sets: tuple[Path, Path], tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.onnx"
-    quantize_static(magika / "model.onnx", bad, Reader(sets[0], CALIBRATION))
-    report = quantize(magika, sets, tmp_path / "out", "--provided", str(bad))
+    quantize_static(MAGIKA.path(), bad, Reader(sets[0], CALIBRATION))
+    report = quantize(sets, tmp_path / "out", "--provided", str(bad))
     assert report["verdict"] == "OverBudget"
     assert report["signoff"]["drop"] > 0.5

@@ -91,6 +91,8 @@ def test_a_good_artifact_is_certified_and_described(run: Run, source: Path, tmp_
     assert handover.artifact is not None
     assert handover.artifact.sha256 == report["artifact"]["sha256"]
     assert handover.report_sha256 == digest_of(tmp_path / "out" / "report.json")
+    [drift] = report["drift"]
+    assert handover.out_of_range_budget == drift["outOfRangeBudget"] > 0
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
     others = [each["artifact"]["file"] for each in report["front"] if each["artifact"] != report["artifact"]]
     shared = [".cache", "model-int8.onnx", "report.html", "report.json", "seal.json", "statement.json"]
@@ -132,11 +134,14 @@ def spoiled(source: Path, path: Path) -> Path:
 
 def test_a_provided_artifact_goes_through_the_same_certification(run: Run, source: Path, tmp_path: Path) -> None:
     bad = spoiled(source, tmp_path / "bad.onnx")
-    code, handover, report = run(calibration="", provided=str(bad), provided_sha256=digest_of(bad))
+    code, handover, report = run(calibration="", strategy="provided", provided=str(bad), provided_sha256=digest_of(bad))
     assert (code, report["verdict"]) == (0, "OverBudget")
     assert report["artifact"]["sha256"] == digest_of(bad)
     assert report["settings"]["strategy"] == "provided"
     assert report["signoff"]["drop"] > 0.3
+    # Float weights: without the runtime's optimisations it computes the same.
+    assert report["gap"]["dropOnKernels"] == pytest.approx(report["gap"]["dropEmulated"])
+    assert not report["gap"]["saturates"]
     assert handover is not None
     assert "the budget is 0.05" in handover.because
 
@@ -145,7 +150,7 @@ def test_a_provided_artifact_of_another_shape_is_refused(run: Run, source: Path,
     model = onnx.load(source)
     model.graph.input[0].name = "picture"
     model.graph.node[0].input[0] = "picture"
-    code, handover, _ = run(calibration="", provided=str(save(model, tmp_path / "other.onnx")))
+    code, handover, _ = run(calibration="", strategy="provided", provided=str(save(model, tmp_path / "other.onnx")))
     assert code == 1
     assert handover is not None
     assert handover.refusal is not None
@@ -164,7 +169,7 @@ def test_a_provided_artifact_with_other_outputs_is_refused(run: Run, source: Pat
     for each in model.graph.initializer:
         if each.name in {"w3", "b3"}:
             each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each)[..., :2].copy(), each.name))
-    code, handover, _ = run(calibration="", provided=str(save(model, tmp_path / "other.onnx")))
+    code, handover, _ = run(calibration="", strategy="provided", provided=str(save(model, tmp_path / "other.onnx")))
     assert code == 1
     assert refused(handover).startswith("spec.quantization.provided.uri: found scores")
 
@@ -173,7 +178,7 @@ def test_a_provided_artifact_of_several_files_is_refused(run: Run, source: Path,
     folder = tmp_path / "provided"
     folder.mkdir()
     onnx.save(onnx.load(source), folder / "int8.onnx", save_as_external_data=True, location="weights", size_threshold=0)
-    code, handover, _ = run(calibration="", provided=str(folder))
+    code, handover, _ = run(calibration="", strategy="provided", provided=str(folder))
     assert code == 1
     assert refused(handover).startswith("spec.quantization.provided.uri: found weights in weights")
 
@@ -280,7 +285,7 @@ def test_calibration_data_that_are_all_sealed_are_refused(run: Run, sealed: Path
         ({"validation_sha256": "0" * 64}, "spec.validation.data.sha256"),
         ({"validation": "nothing"}, "spec.validation.data.uri"),
         ({"calibration": ""}, "spec.quantization.calibration.data"),
-        ({"provided": "nothing.onnx"}, "spec.quantization.provided.uri"),
+        ({"strategy": "auto", "provided": "nothing.onnx"}, "spec.quantization.provided.uri"),
         ({"keep_float": ("no-such-node",)}, "spec.quantization.keepFloat"),
         ({"keep_float": ("*",)}, "spec.quantization.keepFloat"),
         ({"activations": "int4"}, "spec.quantization.activations"),
@@ -290,6 +295,8 @@ def test_calibration_data_that_are_all_sealed_are_refused(run: Run, sealed: Path
         ({"metric": "acuracy"}, "spec.validation.metric"),
         ({"strategy": "magic"}, "spec.quantization.strategy"),
         ({"strategy": "provided"}, "spec.quantization.strategy"),
+        ({"strategy": "static", "provided": "nothing.onnx"}, "spec.quantization.strategy"),
+        ({"search_seconds": -1.0}, "--search-seconds"),
         ({"seal_opening": ("{}",)}, "--seal-opening"),
         ({"max_drop": 0.0}, "spec.validation.maxDrop"),
         ({"max_drop": 1.5}, "spec.validation.maxDrop"),
@@ -352,7 +359,34 @@ def test_openings_handed_in_count_too(run: Run, sealed: Path) -> None:
     assert report["signoff"]["opening"] == 3
     assert handover is not None
     assert handover.opening is not None
-    assert (handover.opening.number, handover.opening.data) == (3, digest)
+    assert handover.opening.number == 3
+    assert all(each["data"] == handover.opening.data for each in report["openings"]), "of one content"
+
+
+def test_the_same_samples_packed_again_are_no_fresh_seal(run: Run, sealed: Path, tmp_path: Path) -> None:
+    first = run(max_evaluations=1)[2]
+    shards = [dict(np.load(path)) for path in sorted(sealed.glob("*.npz"))]
+    turned = {name: np.concatenate([each[name] for each in shards])[::-1] for name in shards[0]}
+    halves = [{name: array[part] for name, array in turned.items()} for part in (slice(0, 250), slice(250, None))]
+    report = run(validation=str(save_shards(tmp_path / "again", *halves)), keep_float=("stem",), max_evaluations=1)[2]
+    assert report["validation"]["sha256"] != first["validation"]["sha256"]
+    assert report["signoff"]["samples"] == first["signoff"]["samples"]
+    assert report["signoff"]["opening"] == 2
+
+
+def test_an_opening_is_announced_before_the_first_look(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judging, "certify_front", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(max_evaluations=1)
+    left = Handover.model_validate_json((tmp_path / "log").read_text())
+    assert (left.artifact, left.refusal) == (None, None)
+    assert left.opening is not None
+    assert left.opening.number == 1
 
 
 def test_a_signed_artifact_verifies_until_a_byte_changes(run: Run, key: tuple[Path, Path], tmp_path: Path) -> None:
@@ -381,6 +415,49 @@ def test_a_job_never_imports_code(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def started(arguments: QuantizeArguments, out: Path, until: str) -> subprocess.Popen[bytes]:
+    """A run in a process of its own that has come so far as to leave a file."""
+    words = replace(arguments, out=str(out), termination_log="", max_evaluations=1).render()
+    job = subprocess.Popen([sys.executable, "-m", "quanary", "quantize", *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not [*out.glob(until), *out.glob(f".cache/{until}")] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return job
+
+
+@pytest.mark.parametrize("after", [".work-*", "*.ranges", "seal.json"])
+def test_sigterm_ends_a_run_and_leaves_nothing_half_made(
+    arguments: QuantizeArguments, tmp_path: Path, after: str
+) -> None:
+    out = tmp_path / "ended"
+    job = started(arguments, out, after)
+    job.terminate()
+    assert job.wait(60) == 143
+    assert not list(out.glob(".work-*"))
+    assert not (out / "report.json").exists()
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(
+    arguments: QuantizeArguments, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "shared"
+    job = started(arguments, out, ".work-*")
+    (alive,) = out.glob(".work-*")
+    assert run(out=str(out), model="nothing.onnx")[0] == 1
+    assert alive.is_dir(), "its run lives"
+    job.kill()
+    job.wait()
+    assert alive.is_dir()
+    assert run(out=str(out), model="nothing.onnx")[0] == 1
+    assert not alive.exists()
+
+
+def test_the_last_step_is_the_last_of_all(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(max_drop=0.001, metric="agreement")[2]["verdict"] in {"NotCertifiable", "OverBudget"}
+    steps = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+    assert steps[-1].startswith("[7/7]")
+
+
 @pytest.mark.parametrize("after", ["*.ranges", "search-*", "seal.json"])
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     arguments: QuantizeArguments, run: Run, tmp_path: Path, after: str
@@ -388,11 +465,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     # One recipe: which of several wins is a matter of measured speed, that no two runs share.
     whole = run(out=str(tmp_path / "whole"), max_evaluations=1)[2]
     out = tmp_path / "killed"
-    words = replace(arguments, out=str(out), termination_log="", max_evaluations=1).render()
-    job = subprocess.Popen([sys.executable, "-m", "quanary", "quantize", *words], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not [*out.glob(after), *out.glob(f".cache/{after}")] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    job = started(arguments, out, after)
     job.kill()
     job.wait()
     assert not (out / "report.json").exists()

@@ -29,8 +29,10 @@ class Held:
     def __init__(self, engine: Engine, release: asyncio.Event) -> None:
         self.engine = engine
         self.release = release
+        self.reached = asyncio.Event()
 
     async def infer(self, inputs: Tensors) -> Execution:
+        self.reached.set()
         await self.release.wait()
         return await self.engine.infer(inputs)
 

@@ -104,3 +104,78 @@ def write(folder: Path, content: bytes, name: str = "model.onnx") -> Path:
 
 def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def rowwise(width: int = 4) -> bytes:
+    """Scores of three classes are the first three of four features, by way of `width` hidden ones; nothing else."""
+    weights = [
+        numpy_helper.from_array(np.eye(4, width, dtype=np.float32), "u"),
+        numpy_helper.from_array(np.eye(width, 3, dtype=np.float32), "w"),
+    ]
+    nodes = [helper.make_node("MatMul", ["x", "u"], ["h"]), helper.make_node("MatMul", ["h", "w"], ["scores"])]
+    return model_of(nodes, [_floats("x", "n", 4)], [_floats("scores", "n", 3)], weights)
+
+
+def dynamic() -> bytes:
+    """Gives back its input as 8 bits by the range of the whole tensor hold it."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["scores"]),
+    ]
+    return model_of(nodes, [_floats("x", "n", 4)], [_floats("scores", "n", 4)])
+
+
+def over_rows(kind: str) -> bytes:
+    """Adds to each row the mean of all, or the sum of those before it."""
+    axis = numpy_helper.from_array(np.array(0), "axis")
+    node = (
+        helper.make_node("ReduceMean", ["x"], ["all"], axes=[0])
+        if kind == "ReduceMean"
+        else helper.make_node(kind, ["x", "axis"], ["all"])
+    )
+    nodes = [node, helper.make_node("Add", ["x", "all"], ["scores"])]
+    return model_of(nodes, [_floats("x", "n", 4)], [_floats("scores", "n", 4)], [axis])
+
+
+def fixed() -> bytes:
+    """Takes one row."""
+    return model_of([helper.make_node("Relu", ["x"], ["scores"])], [_floats("x", 1, 4)], [_floats("scores", 1, 4)])
+
+
+def random() -> bytes:
+    """Adds noise."""
+    nodes = [helper.make_node("RandomNormalLike", ["x"], ["e"]), helper.make_node("Add", ["x", "e"], ["scores"])]
+    return model_of(nodes, [_floats("x", "n", 4)], [_floats("scores", "n", 4)])
+
+
+def picky() -> bytes:
+    """Takes no vector but one of 7 elements."""
+    shape = numpy_helper.from_array(np.array([7]), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    return model_of([node], [_floats("x", "n", "m")], [_floats("y", 7)], [shape])
+
+
+def _floats(name: str, *shape: int | str) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def dynamic_by_hand() -> bytes:
+    """Looks up tokens and divides them all by the least value of the whole tensor, out of plain operators."""
+    table = numpy_helper.from_array(np.array([[1, 2], [3, 40]], np.float32), "t")
+    nodes = [
+        helper.make_node("Gather", ["t", "i"], ["e"]),
+        helper.make_node("ReduceMin", ["e"], ["least"], keepdims=0),
+        helper.make_node("Div", ["e", "least"], ["scores"]),
+    ]
+    inputs = [helper.make_tensor_value_info("i", TensorProto.INT64, ["n", 16])]
+    return model_of(nodes, inputs, [_floats("scores", "n", 16, 2)], [table])
+
+
+def scaled() -> bytes:
+    """Multiplies all by a whole number that comes as a scalar."""
+    nodes = [
+        helper.make_node("Cast", ["k"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "f"], ["scores"]),
+    ]
+    inputs = [_floats("x", "n", 4), helper.make_tensor_value_info("k", TensorProto.INT64, [])]
+    return model_of(nodes, inputs, [_floats("scores", "n", 4)])

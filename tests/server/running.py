@@ -107,10 +107,12 @@ def same(engine: Engine) -> Engine:
 
 
 @asynccontextmanager
-async def running(path: Path, wrap: Callable[[Engine], Engine] = same, **given: Any) -> AsyncIterator[Running]:
+async def running(
+    path: Path, wrap: Callable[[Engine], Engine] = same, notice: float = 0.0, **given: Any
+) -> AsyncIterator[Running]:
     ports = {name: given.pop(name, free_port()) for name in ("http_port", "twin_port", "metrics_port")}
     arguments = ServeArguments(model=str(path), name="m", **ports, **given)
-    settings = replace(Settings.of(arguments), notice_seconds=0.0)
+    settings = replace(Settings.of(arguments), notice_seconds=notice)
     stop = asyncio.Event()
     task = asyncio.create_task(serve(settings, read_model(path, arguments.digest), stop, wrap))
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:

@@ -1,9 +1,14 @@
 """The routes over real sockets, as clients of the protocol use them."""
 
 import asyncio
+import base64
+import gzip
 import json
+import random
 import struct
-from collections.abc import AsyncIterator
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +17,15 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from quanary.server.app import Front, TwinTraffic, UserTraffic, create_app
+from quanary.server.app import create_app
 from quanary.server.metrics import Metrics
+from quanary.server.traffic import Front, TwinTraffic, UserTraffic
 from tests.server import models
 from tests.server.engines import Failing, Hung, Slow
 from tests.server.running import Running, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
 ONE = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 0, 0, 0]}
 
 
@@ -33,8 +40,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/v2", {"name": "quanary", "version": "0.1.0", "extensions": ["binary_tensor_data"]}),
-        ("/v2/", {"name": "quanary", "version": "0.1.0", "extensions": ["binary_tensor_data"]}),
+        ("/v2", {"name": "quanary", "version": "0.1.0", "extensions": EXTENSIONS}),
+        ("/v2/", {"name": "quanary", "version": "0.1.0", "extensions": EXTENSIONS}),
         ("/v2/health/live", {"live": True}),
         ("/v2/health/ready", {"ready": True}),
         ("/v2/models/m/ready", {"name": "m", "ready": True}),
@@ -180,9 +187,109 @@ async def test_an_oversized_body_is_413_before_it_is_sent(server: Running) -> No
     assert (await server.client.get(f"{server.url}/v2/health/live")).status_code == 200
 
 
-async def test_compressed_bodies_are_refused(server: Running) -> None:
-    url = f"{server.url}/v2/models/m/infer"
-    assert (await server.client.post(url, content=b"x", headers={"content-encoding": "gzip"})).status_code == 415
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_compressed_bodies_are_unpacked(server: Running, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    content = pack(json.dumps({"inputs": [ONE]}).encode())
+    headers = {"content-encoding": encoding}
+    answer = await server.client.post(f"{server.url}/v2/models/m/infer", content=content, headers=headers)
+    assert answer.json()["outputs"][0]["data"] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "status", "words"),
+    [
+        ("br", b"x", 415, "Content-Encoding: found b'br'; allowed: gzip, deflate or none"),
+        ("gzip", b"x", 400, "body in gzip"),
+        ("gzip", gzip.compress(b"{}")[:-1], 400, "ends too early"),
+        ("gzip", gzip.compress(b"{}") * 2, 400, "follow its end"),
+        ("deflate", zlib.compress(bytes(2**24)), 400, "more than 100 times"),
+    ],
+)
+async def test_broken_and_lying_encodings_are_refused(
+    server: Running, encoding: str, content: bytes, status: int, words: str
+) -> None:
+    headers = {"content-encoding": encoding}
+    answer = await server.client.post(f"{server.url}/v2/models/m/infer", content=content, headers=headers)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+async def test_an_unpacked_body_is_measured(server: Running) -> None:
+    # Random text shrinks to three quarters at best, so only its size can be at fault.
+    content = gzip.compress(base64.b64encode(random.Random(1).randbytes(52 * 2**20)), 1)
+    headers = {"content-encoding": "gzip"}
+    answer = await server.client.post(f"{server.url}/v2/models/m/infer", content=content, headers=headers)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/v2/models/m/config", "/v2/models/m/versions/1/config"])
+async def test_the_configuration_has_whole_shapes(server: Running, path: str) -> None:
+    answer = (await server.client.get(server.url + path)).json()
+    assert answer == {
+        "name": "m",
+        "platform": "onnx_onnxv1",
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
+        "output": [
+            {"name": "scores", "data_type": "TYPE_FP32", "dims": [-1, 3]},
+            {"name": "total", "data_type": "TYPE_FP32", "dims": []},
+        ],
+    }
+
+
+@pytest.mark.parametrize("path", ["/v2/models/stats", "/v2/models/m/stats", "/v2/models/m/versions/1/stats"])
+async def test_statistics_count_what_succeeded_and_what_failed(server: Running, path: str) -> None:
+    async def statistics() -> dict[str, Any]:
+        (model,) = (await server.client.get(server.url + path)).json()["model_stats"]
+        assert (model["name"], model["version"]) == ("m", "1")
+        return dict(model)
+
+    before = await statistics()
+    await server.infer([1, 0, 0, 0])
+    await server.infer([1, 0, 0])
+    after = await statistics()
+    counted = {
+        name: after["inference_stats"][name]["count"] - before["inference_stats"][name]["count"]
+        for name in ("success", "fail", "compute_infer", "queue")
+    }
+    assert counted == {"success": 1, "fail": 1, "compute_infer": 1, "queue": 0}
+    assert after["inference_count"] - before["inference_count"] == 1
+    assert after["inference_stats"]["success"]["ns"] >= after["inference_stats"]["compute_infer"]["ns"] > 0
+    assert abs(after["last_inference"] / 1000 - time.time()) < 600
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"ready":true}'])
+async def test_the_index_has_the_one_model(server: Running, content: bytes) -> None:
+    answer = await server.client.post(f"{server.url}/v2/repository/index", content=content)
+    assert answer.json() == [{"name": "m", "version": "1", "state": "READY", "reason": ""}]
+
+
+@pytest.mark.parametrize(("is_draining", "state"), [(False, "LOADING"), (True, "UNLOADING")])
+async def test_a_model_that_is_not_ready_is_in_the_index_all_the_same(is_draining: bool, state: str) -> None:
+    front = Front("m", "0" * 10, deadline_seconds=1, is_draining=is_draining)
+    app = create_app(front, TwinTraffic(front))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        assert (await client.post("/v2/repository/index")).json()[0]["state"] == state
+        assert (await client.post("/v2/repository/index", json={"ready": True})).json() == []
+
+
+async def test_an_index_request_is_checked(server: Running) -> None:
+    answer = await server.client.post(f"{server.url}/v2/repository/index", content=b'{"ready":7}')
+    assert (answer.status_code, "ready" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+async def test_nobody_loads_models(server: Running, verb: str) -> None:
+    answer = await server.client.post(f"{server.url}/v2/repository/models/m/{verb}", json={})
+    assert (answer.status_code, "started with" in answer.json()["error"]) == (501, True)
+
+
+async def test_a_model_named_stats_is_a_model_all_the_same() -> None:
+    front = Front("stats", "0" * 10, deadline_seconds=1)
+    app = create_app(front, TwinTraffic(front))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        assert (await client.get("/v2/models/stats")).status_code == 503
 
 
 async def test_a_server_without_model_is_alive_but_not_ready() -> None:

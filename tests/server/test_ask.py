@@ -83,3 +83,45 @@ async def test_a_refused_connection_is_no_twin() -> None:
 async def test_an_unknown_host_is_no_twin() -> None:
     with pytest.raises(NoTwin):
         await TwinConnection("http://no-such-host.invalid:80").post("/path", b"body", {})
+
+
+async def test_patience_has_an_end_and_the_connection_with_it() -> None:
+    async with answering(b"", HEAD + b"\r\nok") as (url, asked):
+        with contextlib.closing(TwinConnection(url)) as twin:
+            with pytest.raises(TimeoutError):
+                await twin.post("/path", b"body", {}, seconds=0.2)
+            assert (await twin.post("/path", b"body", {}, seconds=20)).body == b"ok"
+        assert asked == [1, 1]
+
+
+async def test_a_connection_is_not_used_beyond_its_lifetime() -> None:
+    async with answering(*[HEAD + b"\r\nok"] * 3) as (url, asked):
+        with contextlib.closing(TwinConnection(url, lifetime_seconds=0.3)) as twin:
+            await twin.post("/path", b"body", {})
+            await twin.post("/path", b"body", {})
+            opened_at = twin.opened_at
+            await asyncio.sleep(0.35)
+            await twin.post("/path", b"body", {})
+        assert asked == [2, 1]
+        assert twin.opened_at > opened_at
+
+
+async def test_what_nobody_asked_for_ends_the_connection() -> None:
+    async with answering(HEAD + b"\r\nok" + HEAD + b"\r\nno", HEAD + b"\r\nok") as (url, asked):
+        with contextlib.closing(TwinConnection(url)) as twin:
+            for _ in range(2):
+                assert (await twin.post("/path", b"body", {})).body == b"ok"
+        assert asked == [1, 1]
+
+
+async def test_an_answer_may_come_in_pieces() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"body")
+        for byte in HEAD + b"\r\nok":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async with listening(answer) as url:
+        with contextlib.closing(TwinConnection(url)) as twin:
+            assert (await twin.post("/path", b"body", {})).body == b"ok"

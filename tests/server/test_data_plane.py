@@ -3,9 +3,14 @@
 import json
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from quanary.server.asgi import HttpQuestion
 from quanary.server.data_plane import DataPlane, refusal
-from quanary.server.engine import Execution, Overloaded, SessionEngine
+from quanary.server.engine import Execution, Overloaded
+from quanary.server.engine.batch import ALONE
+from quanary.server.engine.room import Room
+from quanary.server.engine.worker import WorkerEngine
 from quanary.server.session import ModelFile, Session
 from quanary.server.tensors import Tensors
 from tests.server import models
@@ -24,23 +29,25 @@ BODY = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]
 
 
 async def test_a_good_answer_carries_what_a_comparison_needs() -> None:
-    answer = await DataPlane("m", SESSION.signature, SessionEngine(SESSION)).infer(BODY, None)
+    answer = await DataPlane("m", SESSION.signature, WorkerEngine(SESSION, ALONE, Room(CollectorRegistry()))).infer(
+        HttpQuestion(BODY, None)
+    )
     assert answer.status == 200
     assert answer.inference is not None
-    assert answer.inference.own["y"].tolist() == [[1, 2, 3]]
+    assert answer.inference.own["scores"].tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(Overloaded("full"), 503), (RuntimeError("broken"), 500), (TimeoutError("inner"), 500)]
 )
 async def test_errors_of_the_engine_have_their_code(error: Exception, status: int) -> None:
-    answer = await DataPlane("m", SESSION.signature, Raising(error)).infer(BODY, None)
+    answer = await DataPlane("m", SESSION.signature, Raising(error)).infer(HttpQuestion(BODY, None))
     assert (answer.status, answer.inference) == (status, None)
     assert ((b"retry-after", b"1") in answer.headers) == (status == 503)
 
 
 async def test_a_bad_body_never_reaches_the_engine() -> None:
-    answer = await DataPlane("m", SESSION.signature, Raising(AssertionError("reached"))).infer(b"{", None)
+    answer = await DataPlane("m", SESSION.signature, Raising(AssertionError("reached"))).infer(HttpQuestion(b"{", None))
     assert answer.status == 400
 
 

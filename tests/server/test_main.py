@@ -71,7 +71,7 @@ async def test_sigterm_is_announced_then_drained_and_ends_with_0(tmp_path: Path)
             answer = await client.post(f"{url}/v2/models/m/infer", json=BODY)
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert await asyncio.to_thread(process.wait, 60) == 0
-    assert [line["event"] for line in logged(log)] == ["ready", "draining", "ended"]
+    assert [line["event"] for line in logged(log)] == ["loaded", "ready", "draining", "ended"]
 
 
 @pytest.mark.parametrize(

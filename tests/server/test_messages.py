@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quanary.server.messages import (
+    JSON_LIMIT_BYTES,
     Request,
     Signature,
     read_request,
@@ -36,6 +37,16 @@ def test_inputs_come_in_the_model_s_order() -> None:
     assert list(read(inputs=[B, A]).inputs) == ["a", "b"]
 
 
+def test_a_tensor_that_is_kept_keeps_no_long_head() -> None:
+    signature = Signature((TensorMetadata("x", "INT8", (-1,)),), (TensorMetadata("y", "FP32", (-1,)),))
+    tensor = {"name": "x", "shape": [8], "datatype": "INT8", "parameters": {"binary_data_size": 8}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"padding": "p" * 2**20}}).encode()
+    kept = read_request(head + bytes(8), str(len(head)).encode(), signature).inputs["x"]
+    while isinstance(kept, np.ndarray) and kept.base is not None:
+        kept = kept.base
+    assert memoryview(kept).nbytes == 8
+
+
 def test_without_outputs_all_are_wanted() -> None:
     assert read(inputs=[A, B]).outputs == (("y", False), ("h", False))
 
@@ -54,6 +65,10 @@ def test_without_outputs_all_are_wanted() -> None:
         ({"inputs": [A, B], "outputs": [{"name": "z"}]}, "output 'z' is unknown; the model gives 'y', 'h'"),
         ({"inputs": [A, B], "outputs": [{"name": "y", "parameters": {"classification": 3}}]}, "classification"),
         ({"inputs": [{**A, "name": "n" * 5000}]}, "nnn…"),
+        ({"inputs": [A, B], "outputs": [{"name": "y"}, {"name": "y"}]}, "output 'y' is named twice"),
+        ({"inputs": [A, {**B, "parameters": {"shared_memory_region": "r"}}]}, "shared memory"),
+        ({"inputs": [A, B], "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]}, "shared memory"),
+        ({"inputs": [A, B], "id": "7" * JSON_LIMIT_BYTES}, "16777216, larger tensors in binary"),
     ],
 )
 def test_misfits_are_refused_with_what_is_allowed(message: dict[str, Any], words: str) -> None:

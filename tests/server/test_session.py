@@ -38,9 +38,20 @@ def test_every_datatype_goes_through_a_model_and_the_binary_extension(datatype: 
 def test_the_digest_is_of_the_bytes_that_are_served(tmp_path: Path) -> None:
     path = models.write(tmp_path, models.classifier())
     model = read_model(path)
-    assert model == read_model(path, models.digest_of(path))
-    assert model.digest == models.digest_of(path)
-    assert model.content == path.read_bytes()
+    assert model.digest == read_model(path, models.digest_of(path)).digest == models.digest_of(path)
+    path.write_bytes(b"another file")
+    assert Path(model.path).read_bytes() == models.classifier()
+
+
+def test_once_loaded_the_file_is_held_no_more() -> None:
+    model = ModelFile(models.classifier(), "")
+    path = Path(model.path)
+    inode = path.stat().st_ino
+    session = Session(model, threads=1)
+    assert not path.exists() or path.stat().st_ino != inode
+    assert session.operators == {"Gemm", "ReduceSum"}
+    session.shrink({"x": np.zeros((1, 4), np.float32)})
+    assert session.run({"x": np.ones((1, 4), np.float32)})["scores"].tolist() == [[1, 1, 1]]
 
 
 def test_another_file_than_promised_is_refused(tmp_path: Path) -> None:

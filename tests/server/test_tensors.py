@@ -67,7 +67,9 @@ def test_json_data_is_read_flat_and_nested_and_written_flat(datatype: str, data:
         (described("FP8", [1], [1]), "datatype 'FP8'"),
         (described("FP32", [-1], [1]), "no negative dimension"),
         (described("FP32", [2], [1]), "1 elements"),
-        (described("FP32", [2**62, 2**62], [1]), "1 elements"),
+        (described("FP32", [2**62, 2**62], [1]), "fewer than"),
+        (described("FP32", [0, 2**62], binary_data_size=0), "fewer than"),
+        (described("FP32", [0, 2**70], binary_data_size=0), "fewer than"),
         (described("FP32", [1], [True]), "Expected `float`"),
         (described("FP32", [1], ["1"]), "Expected `float`"),
         (described("FP32", [1], [1e300]), "outside of FP32"),
@@ -88,7 +90,7 @@ def test_json_data_is_read_flat_and_nested_and_written_flat(datatype: str, data:
 )
 def test_lies_are_refused(tensor: InputTensor, words: str) -> None:
     with pytest.raises(Malformed, match=words):
-        read_tensors([tensor], memoryview(b"1234") if "binary_data_size" in tensor.parameters else NONE)
+        read_tensors([tensor], memoryview(b"1234") if tensor.parameters.get("binary_data_size") else NONE)
 
 
 @pytest.mark.parametrize(

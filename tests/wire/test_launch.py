@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanary.wire.launch import Arguments, FetchArguments, QuantizeArguments, ServeArguments
+from quanary.wire.launch import Arguments, FetchArguments, QuantizeArguments, RepositoryArguments, ServeArguments
 
-PROGRAMS: tuple[type[Arguments], ...] = (ServeArguments, FetchArguments, QuantizeArguments)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]))
+PROGRAMS: tuple[type[Arguments], ...] = (ServeArguments, FetchArguments, RepositoryArguments, QuantizeArguments)
+# argparse swallows a value that is `--` and nothing else; no name, path or URI is.
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])).filter(lambda word: word != "--")
 # A positional word that begins with a dash is an option to argparse; a path or a URI never does.
 POSITIONAL = WORDS.filter(lambda word: not word.startswith("-"))
 

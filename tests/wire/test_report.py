@@ -46,6 +46,7 @@ def largest() -> Handover:
         model=ModelIdentity(sha256="d" * 64),
         cpu_features=("amx_int8", "avx2", "avx512_vnni", "avx512f", "avx_vnni"),
         tools=dict.fromkeys(("numpy", "onnx", "onnxruntime", "python", "quanary", "scipy"), "10.20.30.post40"),
+        out_of_range_budget=0.023346303501945526,
     )
 
 

@@ -15,6 +15,18 @@ RECONCILING: Final = frozenset(
 STALLED: Final = frozenset({Stage.STALLED, Stage.ROLLED_BACK, Stage.REJECTED})
 
 
+State = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True)
+class RouteWord:
+    """Whether the route's Gateways can do what the spec asks of them: RouteSupported, with a reason of its own."""
+
+    status: State
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the conditions are made from."""
@@ -26,27 +38,30 @@ class Facts:
     is_healthy: bool  # something with ready pods answers through an accepted route
     is_quantized: bool  # a fit artifact for the present inputs exists
     is_proven: bool  # it was proven within the mismatch budget on live traffic
+    route: RouteWord
     is_settled: bool = False  # nothing further is planned (FloatOnly)
 
 
 def conditions(facts: Facts, previous: Iterable[Condition], now: datetime) -> tuple[Condition, ...]:
     """All conditions of a status; lastTransitionTime moves only when the state does."""
     before = {each.type: each for each in previous}
+    words = [(name, state, facts.reason, facts.because) for name, state in _states(facts)]
+    words.append(("RouteSupported", facts.route.status, facts.route.reason, facts.route.message))
     return tuple(
         Condition(
             type=name,
             status=state,
-            reason=facts.reason,
-            message=facts.because[:1024],
+            reason=reason,
+            message=message[:1024],
             observed_generation=facts.generation,
             last_transition_time=_since(before.get(name), state, now),
         )
-        for name, state in _states(facts)
+        for name, state, reason, message in words
     )
 
 
-def _states(facts: Facts) -> list[tuple[str, Literal["True", "False", "Unknown"]]]:
-    states: list[tuple[str, Literal["True", "False", "Unknown"]]] = [
+def _states(facts: Facts) -> list[tuple[str, State]]:
+    states: list[tuple[str, State]] = [
         ("Ready", _word(facts.is_healthy)),
         ("Quantized", _word(facts.is_quantized)),
         ("Proven", _word(facts.is_proven)),

@@ -97,11 +97,19 @@ class Resources(Spec):
 class InferenceServer(Spec):
     """A server of the Open Inference Protocol that runs the model behind Quanary's front, in the same pod."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="!(self.port in [8080, 8081, 9000, 9090])",
+            message="ports 8080, 8081, 9000 and 9090 are the front's own",
+            field_path="port",
+        ),
+    )
+
     image: Annotated[str, Field(max_length=512, pattern=r"^[^\s@]+@sha256:[a-f0-9]{64}$")]
     """Its image, by digest. The operator's settings say which are allowed."""
     args: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
-    """Its arguments; Triton's follow from the model if there are none. The model file is /models/model.onnx, Triton's
-    model repository /models/repository."""
+    """Its arguments; Triton's follow from the model if there are none. The model lies in /models/repository as Triton
+    wants it: `<name>/config.pbtxt` and `<name>/1/model.onnx`."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """Where it speaks HTTP, on the pod's loopback address."""
     front: Resources = Resources(cpu="500m", memory="256Mi")
@@ -251,8 +259,15 @@ class Divergence(Spec):
 
     RULES: ClassVar = (
         Rule(
-            cel="self.measure == 'Top1' || self.limit > 0.0",
-            message="every measure but Top1 needs a limit above 0",
+            cel="(self.measure == 'Top1') == (self.limit == 0.0)",
+            message="every measure but Top1 needs a limit above 0, and Top1 has none",
+            field_path="limit",
+        ),
+        # At the largest value there is, nothing would ever differ.
+        Rule(
+            cel="self.limit < (self.measure == 'BoxOverlap' ? 1.0 : self.measure == 'Cosine' ? 2.0 : "
+            "self.measure == 'KullbackLeibler' ? 13.0 : 1000001.0)",
+            message="limit must be below 1 for BoxOverlap, below 2 for Cosine and below 13 for KullbackLeibler",
             field_path="limit",
         ),
     )
@@ -282,6 +297,9 @@ class Gates(Spec):
     input_range: OpenRatio | None = None
     """Share of requests that may hold a value outside the calibrated range; if absent, three times the share that
     tuning data had. Over it the rollout is held, for the artifact was not judged on such inputs."""
+    input_drift: OpenRatio = 0.05
+    """Share of stretches of requests whose values may be distributed unlike those of calibration; over it the rollout
+    is held."""
 
 
 class Shadow(Spec):
@@ -353,6 +371,14 @@ class Header(Spec):
 class Critical(Spec):
     """Requests that float always answers."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="self.path != '/v2' && !self.path.startsWith('/v2/')",
+            message="path must not be one of the protocol's own, as /v2",
+            field_path="path",
+        ),
+    )
+
     header: Header = Header(name="x-critical", value="true")
     """The header that marks them."""
     path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", max_length=1024)] = ""
@@ -383,8 +409,8 @@ class Escalation(Spec):
     """The output that confidence is read from; the model's first if empty."""
     to: Literal["Float", "Review"] = "Float"
     """Float: float answers instead. Review: INT8 answers; both question and answer go to `sink` as a CloudEvent."""
-    sink: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$", max_length=1024)] = ""
-    """Where reviews are sent, by HTTP."""
+    sink: Annotated[str, Field(pattern=r"^(https?://[^\s@#]+)?$", max_length=1024)] = ""
+    """Where reviews are sent, by HTTP, as CloudEvents in batched mode."""
     budget: OpenRatio = 0.1
     """Share of requests that may be escalated, so that drift cannot overload float; the rest is answered by INT8."""
 
@@ -409,9 +435,9 @@ class Route(Spec):
         tuple[Annotated[str, Field(pattern=rf"^(\*\.)?{_DNS_NAME[1:]}", min_length=1, max_length=253)], ...],
         Field(max_length=16),
     ] = ()
-    """Host names; none means any."""
+    """Host names; none means any, and no gRPC: its calls say in their message alone which model they are for."""
     path: Annotated[str, Field(pattern=r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", max_length=1024)] = ""
-    """Path prefix; `/v2/models/<name>` if empty."""
+    """Path prefix that stands for `/v2/models/<name>`, which it is if empty; `/` and `/v2` lead there as they are."""
 
 
 class QuantizedModelSpec(Spec):
@@ -572,7 +598,7 @@ class SealOpening(Spec):
     """One opening of sealed data: the next one on the same data is judged more strictly."""
 
     data: Digest
-    """sha256 of the sealed data."""
+    """sha256 of the sealed data's samples, however they are packed; of their file in openings from before."""
     number: Annotated[int, Field(ge=1)]
     """1 for the first."""
     artifacts: Annotated[tuple[Digest, ...], Field(max_length=8)] = ()
@@ -617,7 +643,9 @@ class GateStatus(Spec):
     rollback_evidence: Ratio = 0
     """0: none. 1: enough to roll back."""
     safety_evidence: Ratio = 0
-    """0: none. 1: proven within budget."""
+    """0: none. 1: proven within budget. Of a gate that holds: how near the end of that is."""
+    holds: bool = False
+    """Whether it holds the rollout; a gate of the inputs does nothing else."""
 
 
 class Progress(Spec):
@@ -719,7 +747,7 @@ class QuantizedModelStatus(Spec):
     """Where the candidate stands."""
     gates: Annotated[tuple[GateStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
     """Evidence by gate."""
-    checkpoint: Annotated[str, Field(max_length=4096)] = ""
+    checkpoint: Annotated[str, Field(max_length=8192)] = ""
     """The evidence kernel's state, for a restart."""
     written_at: AwareDatetime | None = None
     """When this status was written."""
@@ -728,7 +756,7 @@ class QuantizedModelStatus(Spec):
     history: Annotated[tuple[HistoryEntry, ...], Field(max_length=10)] = ()
     """The last ten things that happened."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=keyed_by("type"))] = ()
-    """Ready, Reconciling, Stalled, Quantized, Proven, RolledBack."""
+    """Ready, Reconciling, Stalled, Quantized, Proven, RolledBack, RouteSupported."""
 
 
 QuantizedModelSpec.model_rebuild()

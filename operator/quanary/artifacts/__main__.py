@@ -1,14 +1,17 @@
-"""`quanary fetch`: one verified model file into a folder."""
+"""`quanary fetch`: one verified model file into a folder, and its report where one was published with it."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from quanary.artifacts.fetch import MODEL_LIMIT_BYTES, UnreachableError, fetch
+from quanary.artifacts.failures import UnreachableError
+from quanary.artifacts.fetch import MODEL_LIMIT_BYTES, fetch
+from quanary.artifacts.locate import OciFile, locate
+from quanary.artifacts.pull import pull_one
 from quanary.artifacts.verify import Wanted
 from quanary.wire.launch import FetchArguments
-from quanary.wire.report import RefusedError
+from quanary.wire.report import REPORT_FILE, REPORT_LIMIT_BYTES, RefusedError
 
 REFUSED: Final = 1
 TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the kubelet's restart is the retry
@@ -29,7 +32,22 @@ def main(argv: Sequence[str]) -> int:
         print(f"not now: {error}", file=sys.stderr)
         return TRY_AGAIN
     print(f"{fetched.path} sha256 {fetched.sha256}", file=sys.stderr)
+    if arguments.report_out:
+        print(_fetch_report(arguments), file=sys.stderr)
     return 0
+
+
+def _fetch_report(arguments: FetchArguments) -> str:
+    """What became of it, in words: a model serves without its report too, only unwatched."""
+    hosts, to = frozenset(arguments.insecure_host), Path(arguments.report_out)
+    try:
+        location = locate(arguments.uri, field=f"{arguments.field}.uri", insecure_hosts=hosts)
+        if not isinstance(location, OciFile):
+            return f"no report: {arguments.uri} is a single file"
+        pull_one(location, REPORT_FILE, to, field=arguments.field, insecure_hosts=hosts, limit_bytes=REPORT_LIMIT_BYTES)
+    except (RefusedError, UnreachableError) as error:
+        return f"no report: {error}"
+    return f"{to}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from oras.container import Container
 from oras.oci import ManifestConfig, NewLayer, NewManifest
 from oras.provider import temporary_empty_config
 
-from quanary.artifacts.fetch import UnreachableError
+from quanary.artifacts.failures import LASTING_STATUSES, UnreachableError
 from quanary.artifacts.locate import OciFile, locate
 from quanary.artifacts.registry import (
     ARTIFACT_TYPE,
@@ -100,7 +100,7 @@ def _judged(repository: str, field: str) -> Iterator[None]:
     except ForbiddenAddressError as error:
         raise RefusedError(field, f"{repository}: {error}", "a host that is not this machine or its cloud") from error
     except RegistryError as error:
-        if error.status in {400, 401, 403, 404, 405}:
+        if error.status in LASTING_STATUSES:
             raise RefusedError(field, str(error), "a repository that may be written to") from error
         raise UnreachableError(str(error)) from error
     except requests.RequestException as error:
@@ -149,7 +149,11 @@ def _push_manifest(client: Client, manifest: dict[str, Any], target: OciFile) ->
     accept = {"Accept": str(manifest["mediaType"])}
     response = client.do_request(f"{client.prefix}://{container.manifest_url()}", "GET", headers=accept)
     check(f"reading back {container}", response)
-    if json.loads(response.content) != manifest:
+    try:
+        is_same = json.loads(response.content) == manifest
+    except ValueError:  # what some proxies answer with is no JSON
+        is_same = False
+    if not is_same:
         message = f"{container} holds another manifest than the one just pushed"
         raise UnreachableError(message)
     return f"sha256:{hashlib.sha256(response.content).hexdigest()}"

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 from obstore.fsspec import FsspecStore
 
+from quanary.artifacts.addresses import is_forbidden
 from quanary.artifacts.locate import BucketFile, is_listed
-from quanary.artifacts.transport import ForbiddenAddressError, is_forbidden
+from quanary.artifacts.transport import ForbiddenAddressError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig

@@ -4,7 +4,6 @@ The check is made on the address a socket has really connected to, before a byte
 redirect, nor a token realm, nor a name that resolves differently the second time gets around it.
 """
 
-import ipaddress
 import os
 import socket
 from typing import Any, Final
@@ -15,23 +14,14 @@ from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from quanary.artifacts.addresses import is_forbidden
 from quanary.artifacts.locate import is_listed
 
 TIMEOUTS_SECONDS: Final = (10.0, 60.0)  # to connect, between two reads
-# Addresses of cloud metadata that no rule for loopback or link-local covers.
-_METADATA: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")))
 
 
 class ForbiddenAddressError(Exception):
     """A host resolved to an address that nobody may fetch from."""
-
-
-def is_forbidden(address: str) -> bool:
-    """Loopback, link-local, unspecified, multicast and metadata addresses; a cluster's private ones are fine."""
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast or ip in _METADATA
 
 
 def guarded_session(insecure_hosts: frozenset[str]) -> requests.Session:

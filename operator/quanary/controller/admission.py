@@ -20,7 +20,9 @@ def refusal(spec: QuantizedModelSpec, settings: Settings) -> str:
             return f"{field}: found host {host}; allowed by the operator: {', '.join(settings.allowed_hosts)}"
         if uri.startswith("http://") and host not in settings.insecure_hosts:
             return f"{field}: found {uri}; allowed: https, or a host the operator lists as insecure"
-    return _image_refusal(spec.runtime.image, settings)
+    server = spec.runtime.server
+    images = (("spec.runtime.image", spec.runtime.image), ("spec.runtime.server.image", server.image if server else ""))
+    return next((text for field, image in images if (text := _image_refusal(field, image, settings))), "")
 
 
 def _host(uri: str) -> str:
@@ -41,8 +43,8 @@ def _uris(spec: QuantizedModelSpec) -> Iterator[tuple[str, str]]:
         yield "spec.quantization.provided.uri", spec.quantization.provided.uri
 
 
-def _image_refusal(image: str, settings: Settings) -> str:
+def _image_refusal(field: str, image: str, settings: Settings) -> str:
     if not image or image == settings.runtime_image or image.startswith(settings.allowed_images or ("\0",)):
         return ""
     allowed = ", ".join(settings.allowed_images) or f"only the operator's own, {settings.runtime_image}"
-    return f"spec.runtime.image: found {image}; allowed by the operator: {allowed}"
+    return f"{field}: found {image}; allowed by the operator: {allowed}"

@@ -12,7 +12,13 @@ from quanary.api import names
 from quanary.controller.cache import Body, Cache, owner_name, owner_uid
 from quanary.controller.children.drift import is_applied, with_hash
 from quanary.controller.children.manifest import Manifest, Manifests
-from quanary.controller.children.route import backend_names, backend_weights, digest_weights, is_accepted
+from quanary.controller.children.route import (
+    backend_names,
+    backend_weights,
+    digest_weights,
+    is_accepted,
+    split_weights,
+)
 from quanary.controller.cluster import Cluster, Conflict
 from quanary.controller.decision import Observation, Target
 
@@ -108,7 +114,8 @@ def _is_route_first(cache: Cache, route: Manifest) -> bool:
 
 def _lowers_int8(route: Manifest, live: Body) -> bool:
     wanted, int8 = backend_weights(route), f"{route['metadata']['name']}-int8-"
-    return any(wanted.get(name, 0) < weight for name, weight in backend_weights(live).items() if name.startswith(int8))
+    carried = (each for split in split_weights(live) for each in split.items())
+    return any(wanted.get(name, 0) < weight for name, weight in carried if name.startswith(int8))
 
 
 async def _apply_all(cluster: Cluster, cache: Cache, uid: str, manifests: list[Manifest]) -> None:

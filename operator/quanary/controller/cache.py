@@ -12,6 +12,8 @@ from quanary.controller.decision import ModelKey
 
 Body = dict[str, Any]
 
+# A Gateway's status changes with every route of anybody: only what is read is kept, and only that is news.
+_KEPT: Final = {"Gateway": ("spec", "gatewayClassName"), "GatewayClass": ("status", "supportedFeatures")}
 # Listed too often to be worth their memory; the route's say when its weights were last written.
 _KEEPS_MANAGED_FIELDS: Final = frozenset(("HTTPRoute",))
 
@@ -83,8 +85,8 @@ class Cache:
         version = _version(body)
         if version <= self._deleted.get(kind, {}).get(key, -1) or (known and version <= _version(known)):
             return False
-        self._bodies[kind][key] = _trimmed(body)
-        return True
+        kept = self._bodies[kind][key] = _trimmed(body)
+        return known is None or kind not in _KEPT or {**known, "metadata": {}} != {**kept, "metadata": {}}
 
     def forget(self, body: Body) -> None:
         """`body` was deleted; what was made since under its name stays."""
@@ -121,6 +123,11 @@ def _place(body: Body) -> tuple[str, ModelKey]:
 
 
 def _trimmed(body: Body) -> Body:
+    if body["kind"] in _KEPT:
+        part, field = _KEPT[body["kind"]]
+        identity = ("namespace", "name", "resourceVersion")
+        metadata = {each: body["metadata"][each] for each in identity if each in body["metadata"]}
+        return {"kind": body["kind"], "metadata": metadata, part: {field: (body.get(part) or {}).get(field)}}
     if body["kind"] in _KEEPS_MANAGED_FIELDS or "managedFields" not in body["metadata"]:
         return body
     metadata = {field: value for field, value in body["metadata"].items() if field != "managedFields"}

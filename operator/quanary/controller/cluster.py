@@ -34,6 +34,7 @@ class Kind:
     plural: str
     label_selector: str = ""
     field_selector: str = ""
+    is_namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -51,8 +52,15 @@ WATCHED: Final[Mapping[str, Kind]] = {
     "NetworkPolicy": Kind("networking.k8s.io", "v1", "networkpolicies", _OURS),
     "Pod": Kind("", "v1", "pods", _OURS),
     "ConfigMap": Kind("", "v1", "configmaps", field_selector=f"metadata.name={names.SWITCH}"),
+    "Gateway": Kind("gateway.networking.k8s.io", "v1", "gateways"),
+    "GatewayClass": Kind("gateway.networking.k8s.io", "v1", "gatewayclasses", is_namespaced=False),
 }
 EVENT: Final = Kind("events.k8s.io", "v1", "events")
+
+
+def watched(namespace: str) -> Mapping[str, Kind]:
+    """The kinds to watch; a Role in one namespace, unless empty, cannot grant those that belong to none."""
+    return {name: kind for name, kind in WATCHED.items() if kind.is_namespaced or not namespace}
 
 
 class ClusterError(Exception):

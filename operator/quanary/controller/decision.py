@@ -86,6 +86,25 @@ class RouteSeen:
 
 
 @dataclass(frozen=True)
+class Need:
+    """An extended feature of the Gateway API that a field of the spec asks for."""
+
+    feature: str
+    field: str
+    value: str  # what the field says
+    is_asked: bool = True  # so that leaving it out is refused; what merely comes along is left out
+
+
+@dataclass(frozen=True)
+class RouteSupport:
+    """What the route needs beyond the core, and what the classes of its Gateways declare."""
+
+    needs: tuple[Need, ...] = ()
+    lacking: tuple[tuple[Need, str], ...] = ()  # each with the GatewayClass that declares others, but not this
+    silent: tuple[str, ...] = ()  # why nothing is known of a Gateway, in a few words
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything a decision may depend on, parsed; no dict survives `observe`."""
 
@@ -104,6 +123,7 @@ class Observation:
     switched_off: bool = False  # the ConfigMap `quanary-switch` says FloatOnly
     name_taken: str = ""  # a child's name is held by somebody else
     openings: tuple[SealOpening, ...] = ()  # of sealed data, by any Job of ours, older inputs included
+    support: RouteSupport = field(default_factory=RouteSupport)
 
 
 @dataclass(frozen=True)
@@ -136,6 +156,7 @@ class Target:
     twin_digest: str = ""  # whom `<name>-twin` selects; empty for nobody
     quantize: bool = False  # whether the quantizer Job of the present inputs should exist
     keep_all: bool = False  # remove nothing (an invalid spec, a taken name)
+    lacking: frozenset[str] = frozenset()  # features that a Gateway lacks: the route is written without them
 
 
 @dataclass(frozen=True)

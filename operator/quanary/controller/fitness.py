@@ -7,6 +7,8 @@ from quanary.api.v1alpha1 import Artifact, QuantizedModelSpec, Verdict
 # Bounds of the mismatch gate that follows from sealed data: tighter takes long to prove, wider says nothing.
 LEAST_GATE: Final = 0.02
 LARGEST_GATE: Final = 0.5
+# More than this share of requests out of range is nothing that any calibration can have meant.
+LARGEST_RANGE_GATE: Final = 0.9
 
 _CERTIFIED: Final = frozenset({Verdict.NOT_BENEFICIAL, Verdict.SIZE_ONLY, Verdict.INCONCLUSIVE, Verdict.BENEFICIAL})
 
@@ -16,6 +18,23 @@ def mismatch_gate(spec: QuantizedModelSpec, artifact: Artifact) -> float:
     if spec.gates.mismatch is not None:
         return spec.gates.mismatch
     return min(max(LEAST_GATE, 2 * artifact.disagreement_upper_bound), LARGEST_GATE)
+
+
+def range_gate(spec: QuantizedModelSpec, artifact: Artifact) -> float:
+    """The share of requests that may leave the calibrated range: what the user says, else its budget; 0: unknown."""
+    if spec.gates.input_range is not None:
+        return spec.gates.input_range
+    return min(artifact.out_of_range_budget, LARGEST_RANGE_GATE)
+
+
+def drift_gate(spec: QuantizedModelSpec, artifact: Artifact) -> float:
+    """The share of stretches of requests that may drift; 0: the artifact brought no baseline of its inputs."""
+    return spec.gates.input_drift if artifact.out_of_range_budget else 0.0
+
+
+def is_certified(artifact: Artifact) -> bool:
+    """Whether its newest certificate holds."""
+    return artifact.verdict in _CERTIFIED
 
 
 def is_accepted(spec: QuantizedModelSpec, artifact: Artifact) -> bool:

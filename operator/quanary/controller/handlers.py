@@ -10,7 +10,7 @@ import kopf
 
 from quanary.api import names
 from quanary.controller.cache import Body, Cache
-from quanary.controller.cluster import WATCHED
+from quanary.controller.cluster import WATCHED, watched
 from quanary.controller.queue import Queue
 from quanary.controller.resync import concerned
 from quanary.controller.settings import Settings
@@ -38,7 +38,7 @@ def make_registry(cache: Cache, queue: Queue, settings: Settings) -> kopf.Operat
     async def on_event(event: Any, **_: Any) -> None:
         take_event(event["type"], event["object"], cache, queue, settings)
 
-    for kind in WATCHED.values():
+    for kind in watched(settings.namespace).values():
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 
     def log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:

@@ -12,10 +12,11 @@ from quanary.controller import pods
 from quanary.controller.admission import refusal
 from quanary.controller.cache import Body, Cache, owner_uid
 from quanary.controller.children.inputs import inputs_digest
-from quanary.controller.children.route import backend_weights, is_accepted
-from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen
+from quanary.controller.children.route import digest_weights, is_accepted
+from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen, RouteSupport
 from quanary.controller.seal import opening_of
 from quanary.controller.settings import Settings
+from quanary.controller.support import needs
 from quanary.controller.telemetry import Telemetry
 from quanary.controller.world import World
 
@@ -46,6 +47,7 @@ def observe(world: World, key: ModelKey) -> Observation | None:
         evidence=_evidence(world.telemetry, key),
         switched_off=_is_switched_off(world, key),
         openings=tuple(_openings(world.cache, key, uid)),
+        support=_support(world.cache, key, spec) if spec else RouteSupport(),
     )
 
 
@@ -119,9 +121,8 @@ def _job(cache: Cache, key: ModelKey, uid: str, inputs: str) -> JobSeen | None:
 def _openings(cache: Cache, key: ModelKey, uid: str) -> Iterator[SealOpening]:
     """Of Jobs whose inputs the spec no longer names too: what was opened stays opened."""
     for job in cache.select("Job", key.namespace, {names.LABEL_JOB_OF: key.name}):
-        handover = pods.handover(_pods_of(cache, key, job)) if owner_uid(job) == uid else None
-        if handover and handover.opening:
-            yield opening_of(handover.opening)
+        if owner_uid(job) == uid:
+            yield from map(opening_of, pods.openings(_pods_of(cache, key, job)))
 
 
 def _pods_of(cache: Cache, key: ModelKey, job: Body) -> list[Body]:
@@ -134,8 +135,7 @@ def _route(cache: Cache, key: ModelKey, uid: str, now: datetime) -> RouteSeen | 
         return None
     parents = (route.get("status") or {}).get("parents") or ()
     return RouteSeen(
-        # A Service's name ends with the first digits of its digest.
-        weights={name.rpartition("-")[2]: weight for name, weight in backend_weights(route).items()},
+        weights=digest_weights(route),
         accepted=is_accepted(route),
         age=max(now - datetime.fromisoformat(route["metadata"]["creationTimestamp"]), timedelta(0)),
         refusal=next((text for parent in parents if (text := _refused(parent))), "")[:LIMIT],
@@ -158,6 +158,36 @@ def _condemned(route: Body) -> Iterator[tuple[str, str]]:
     digest, separator, reason = text.partition("=")
     if separator:
         yield digest, reason
+
+
+def _support(cache: Cache, key: ModelKey, spec: QuantizedModelSpec) -> RouteSupport:
+    wanted = needs(key.name, spec)
+    gateways = {(parent.namespace or key.namespace, parent.name) for parent in spec.route.parent_refs} if wanted else ()
+    lacking, silent = [], []
+    for namespace, name in sorted(gateways):
+        gateway_class, features = _class_of(cache, namespace, name)
+        if features is None:
+            silent.append(
+                f"GatewayClass {gateway_class} declares no features"
+                if gateway_class
+                else f"the class of Gateway {namespace}/{name} is not known"
+            )
+        lacking += [(need, gateway_class) for need in wanted if features is not None and need.feature not in features]
+    return RouteSupport(wanted, tuple(lacking), tuple(silent))
+
+
+def _class_of(cache: Cache, namespace: str, name: str) -> tuple[str, frozenset[str] | None]:
+    """The GatewayClass of a Gateway and what it supports; None if it does not say, as old implementations do not."""
+    gateway = cache.get("Gateway", namespace, name)
+    gateway_class = str(gateway["spec"]["gatewayClassName"]) if gateway else ""
+    found = cache.get("GatewayClass", "", gateway_class)
+    declared = (found.get("status") or {}).get("supportedFeatures") if found else None
+    return gateway_class, frozenset(map(_feature, declared)) if declared else None
+
+
+def _feature(declared: Any) -> str:
+    # Before it was standard it was a list of plain names.
+    return str(declared["name"] if isinstance(declared, dict) else declared)
 
 
 def _is_switched_off(world: World, key: ModelKey) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from quanary.wire.report import Handover, Refusal
+from quanary.wire.report import Handover, Opening, Refusal
 
 Pod = Mapping[str, Any]
 
@@ -22,10 +22,8 @@ def count_ready(pods: Iterable[Pod]) -> int:
 
 
 def count_restarts(pods: Iterable[Pod]) -> int:
-    """Restarts of all containers of all pods."""
-    return sum(
-        each.get("restartCount", 0) for pod in pods for each in pod.get("status", {}).get("containerStatuses", ())
-    )
+    """Restarts of all containers that serve, of all pods."""
+    return sum(each.get("restartCount", 0) for pod in pods for each in _serving(pod))
 
 
 def failure(pods: Iterable[Pod]) -> str:
@@ -44,13 +42,23 @@ def refusal(pods: Iterable[Pod]) -> str:
 
 def handover(pods: Iterable[Pod]) -> Handover | None:
     """What the quantizer left in a termination message; a result before a refusal."""
-    found = [each for pod in pods for message in _messages(pod) if (each := _parse_handover(message))]
-    return next((each for each in found if each.artifact), next(iter(found), None))
+    found = _handovers(pods)
+    refused = (each for each in found if each.refusal)
+    return next((each for each in found if each.artifact), next(refused, None))
+
+
+def openings(pods: Iterable[Pod]) -> tuple[Opening, ...]:
+    """Of sealed data, by pods that were killed after they had looked too."""
+    return tuple(each.opening for each in _handovers(pods) if each.opening)
+
+
+def _handovers(pods: Iterable[Pod]) -> list[Handover]:
+    return [each for pod in pods for message in _messages(pod) if (each := _parse_handover(message))]
 
 
 def last_words(pods: Iterable[Pod]) -> str:
     """The last termination message, or reason, of a failed pod."""
-    words = [text for pod in pods for text in (*_messages(pod), *_reasons(pod)) if text]
+    words = [text for pod in pods for text in (*_messages(pod), *_reasons(pod)) if text and not _parse_handover(text)]
     return words[-1][-_MESSAGE_LIMIT:].strip() if words else ""
 
 
@@ -66,6 +74,15 @@ def _condition(pod: Pod, name: str) -> str:
 def _statuses(pod: Pod) -> Iterator[Mapping[str, Any]]:
     status = pod.get("status", {})
     yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def _serving(pod: Pod) -> Iterator[Mapping[str, Any]]:
+    """Statuses of what goes on running: containers, and init containers that are sidecars."""
+    init_containers = pod.get("spec", {}).get("initContainers") or ()
+    sidecars = {each["name"] for each in init_containers if each.get("restartPolicy") == "Always"}
+    status = pod.get("status", {})
+    yield from (each for each in status.get("initContainerStatuses") or () if each["name"] in sidecars)
     yield from status.get("containerStatuses") or ()
 
 

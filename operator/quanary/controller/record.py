@@ -6,11 +6,13 @@ from typing import Any, Final, Literal
 import structlog
 
 from quanary.api import names
-from quanary.api.conditions import RECONCILING, STALLED, Facts, conditions
+from quanary.api.conditions import RECONCILING, STALLED, Facts, RouteWord, conditions
 from quanary.api.v1alpha1 import Artifact, GateStatus, HistoryEntry, QuantizedModelStatus, Stage, Weight
 from quanary.controller.cluster import ClusterError
 from quanary.controller.decision import WHOLE, Decision, Observation
 from quanary.controller.evidence import Evidence
+from quanary.controller.fitness import is_certified
+from quanary.controller.support import route_word
 from quanary.controller.world import World
 
 HISTORY: Final = 10
@@ -96,8 +98,10 @@ def _facts(seen: Observation, decision: Decision) -> Facts:
         because=decision.because,
         generation=seen.generation,
         is_healthy=_is_healthy(seen),
-        is_quantized=is_promoted or (memory.candidate is not None and decision.stage is not Stage.REJECTED),
+        is_quantized=(memory.stable is not None and is_certified(memory.stable))
+        or (memory.candidate is not None and decision.stage is not Stage.REJECTED),
         is_proven=is_promoted or bool(memory.candidate and seen.evidence and seen.evidence.proven),
+        route=route_word(seen.support) if seen.spec else RouteWord("Unknown", "InvalidSpec", decision.because),
         is_settled=decision.reason == "FloatOnly",
     )
 
@@ -169,6 +173,7 @@ def _gates(evidence: Evidence) -> list[GateStatus]:
             budget=each.budget,
             rollback_evidence=round(each.rollback_evidence, 4),
             safety_evidence=round(each.safety_evidence, 4),
+            holds=each.holds,
         )
         for each in evidence.gates
     ]

@@ -11,7 +11,7 @@ import structlog
 
 from quanary.api import names
 from quanary.controller.cache import Body, Cache, model_key
-from quanary.controller.cluster import WATCHED, Cluster, ClusterError, NotFound
+from quanary.controller.cluster import Cluster, ClusterError, NotFound, watched
 from quanary.controller.decision import ModelKey
 from quanary.controller.metrics import Clock
 from quanary.controller.queue import Queue
@@ -26,13 +26,26 @@ log = structlog.get_logger()
 
 def concerned(body: Body, cache: Cache, settings: Settings) -> Iterable[ModelKey]:
     """Keys of the models that a change of `body` may matter to."""
-    if body["kind"] != "ConfigMap":
-        key = model_key(body)
-        return (key,) if key else ()
-    # The switch of the operator's own namespace is everybody's.
-    namespace = body["metadata"]["namespace"]
-    everywhere = "" if namespace == settings.own_namespace else namespace
-    return [key for each in cache.select(names.KIND, everywhere) if (key := model_key(each))]
+    if body["kind"] == "ConfigMap":
+        # The switch of the operator's own namespace is everybody's.
+        namespace = body["metadata"]["namespace"]
+        everywhere = "" if namespace == settings.own_namespace else namespace
+        return [key for each in cache.select(names.KIND, everywhere) if (key := model_key(each))]
+    if body["kind"] in ("Gateway", "GatewayClass"):
+        return [key for each in cache.select(names.KIND) if (key := model_key(each)) and _is_routed(each, body)]
+    key = model_key(body)
+    return (key,) if key else ()
+
+
+def _is_routed(model: Body, body: Body) -> bool:
+    """Whether the route of a model has this Gateway as a parent; it may have one of any GatewayClass."""
+    gateway = body["metadata"]
+    parents = model.get("spec", {}).get("route", {}).get("parentRefs") or ()
+    return body["kind"] == "GatewayClass" or any(
+        (parent.get("namespace") or model["metadata"]["namespace"], parent["name"])
+        == (gateway["namespace"], gateway["name"])
+        for parent in parents
+    )
 
 
 async def list_everything(cluster: Cluster, cache: Cache, settings: Settings) -> set[ModelKey]:
@@ -42,7 +55,7 @@ async def list_everything(cluster: Cluster, cache: Cache, settings: Settings) ->
         ClusterError: a kind could not be listed (NotFound: its definition is not installed).
     """
     keys = {key for body in cache.select(names.KIND) if (key := model_key(body))}
-    for kind, where in WATCHED.items():
+    for kind, where in watched(settings.namespace).items():
         try:
             listing = await cluster.list_all(kind, settings.namespace)
         except NotFound as error:

@@ -17,6 +17,9 @@ SOON: Final = timedelta(0)
 WATCHFUL: Final = timedelta(seconds=5)
 UNHURRIED: Final = timedelta(seconds=60)
 
+# Of a serving artifact that new sealed data are too few to certify again.
+CERTIFICATE_LAPSED: Final = "CertificateLapsed"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -183,6 +186,7 @@ class Scene:
             float_digest=(memory.source or coming or self.source).sha256,
             twin_digest=self._twin(memory),
             quantize=quantize,
+            lacking=frozenset(need.feature for need, _ in self.seen.support.lacking),
         )
         return Decision(stage, because, target, memory, after, reason)
 

@@ -16,24 +16,38 @@ def opening_of(handed: Opening) -> SealOpening:
 
 
 def merge(ledger: tuple[SealOpening, ...], news: Iterable[SealOpening]) -> tuple[SealOpening, ...]:
-    """The ledger with `news`, each opening once. The highest number of each data set goes last of all."""
-    merged = {(each.data, each.number): each for each in ledger}
-    merged |= {(each.data, each.number): each for each in news}
+    """The ledger with `news`, each opening once. The highest number of each data set goes last of all.
+
+    Two Jobs that knew nothing of each other may both have been the same number: the later one gets the next.
+    """
+    merged = list(dict.fromkeys(ledger))
+    for each in news:
+        if not any(_is_same(each, known) for known in merged):
+            merged.append(_numbered(each, merged))
     while len(merged) > LIMIT:
-        del merged[_least_needed(tuple(merged))]
-    return tuple(merged.values())
+        merged.remove(_least_needed(merged))
+    return tuple(merged)
 
 
-def _least_needed(keys: tuple[tuple[str, int], ...]) -> tuple[str, int]:
+def _is_same(one: SealOpening, other: SealOpening) -> bool:
+    return one.data == other.data and frozenset(one.artifacts) == frozenset(other.artifacts)
+
+
+def _numbered(opening: SealOpening, merged: list[SealOpening]) -> SealOpening:
+    taken = {each.number for each in merged if each.data == opening.data}
+    return opening.model_copy(update={"number": max(taken) + 1}) if opening.number in taken else opening
+
+
+def _least_needed(openings: list[SealOpening]) -> SealOpening:
     # The next opening is counted from the highest number: without an older one, its artifacts merely cost one more.
-    highest = {data: max(number for each, number in keys if each == data) for data, _ in keys}
-    return next((key for key in keys if key[1] < highest[key[0]]), keys[0])
+    highest = {each.data: max(other.number for other in openings if other.data == each.data) for each in openings}
+    return next((each for each in openings if each.number < highest[each.data]), openings[0])
 
 
-def earlier_openings(ledger: tuple[SealOpening, ...], data: str) -> tuple[str, ...]:
-    """Openings of these sealed data as the quantizer reads them: JSON of `Opening`, by number."""
-    of_data = sorted((each for each in ledger if each.data == data), key=lambda each: each.number)
+def earlier_openings(ledger: tuple[SealOpening, ...]) -> tuple[str, ...]:
+    """All openings as the quantizer reads them: JSON of `Opening`. It alone knows what is in the data it was given."""
+    ordered = sorted(ledger, key=lambda each: (each.data, each.number))
     return tuple(
         Opening(data=each.data, number=each.number, artifacts=each.artifacts).model_dump_json(by_alias=True)
-        for each in of_data
+        for each in ordered
     )

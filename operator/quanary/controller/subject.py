@@ -1,7 +1,7 @@
 """Which evidence a decision asks for. Pure."""
 
 from quanary.controller.decision import Decision, Observation
-from quanary.controller.fitness import mismatch_gate
+from quanary.controller.fitness import drift_gate, mismatch_gate, range_gate
 from quanary.controller.rules.advance import comparisons_of_a_step
 from quanary.controller.telemetry import Subject
 
@@ -24,6 +24,9 @@ def subject_of(seen: Observation, decision: Decision) -> Subject | None:
         int8_digest=digest,
         gates=spec.gates,
         mismatch=gate,
+        input_range=range_gate(spec, artifact),
+        input_drift=drift_gate(spec, artifact),
+        escalation=spec.escalation,
         steps=len(spec.rollout.steps),
         step=progress.step,
         since=progress.since,

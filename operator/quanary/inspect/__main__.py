@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from quanary.artifacts.fetch import UnreachableError
+from quanary.artifacts.failures import UnreachableError
 from quanary.artifacts.signing import check_verify_key
 from quanary.inspect.findings import Findings, examine
 from quanary.inspect.render import show, to_json

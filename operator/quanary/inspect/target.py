@@ -7,11 +7,19 @@ from typing import Final
 
 from quanary.artifacts.locate import OciFile, locate
 from quanary.artifacts.pull import pull
-from quanary.wire.report import PAGE_FILE, REPORT_FILE, SIGNATURE_SUFFIX, STATEMENT_FILE, RefusedError, Report, clip
+from quanary.wire.report import (
+    PAGE_FILE,
+    REPORT_FILE,
+    REPORT_LIMIT_BYTES,
+    SIGNATURE_SUFFIX,
+    STATEMENT_FILE,
+    RefusedError,
+    Report,
+    clip,
+)
 
 FIELD: Final = "ARTIFACT"
 ALLOWED: Final = f"a folder with {REPORT_FILE}, {REPORT_FILE} itself, a model file beside it, or oci://host/repository"
-REPORT_LIMIT_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)

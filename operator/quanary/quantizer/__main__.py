@@ -1,20 +1,20 @@
 """`quanary quantize`: one model in, a judged front of artifacts and its report out."""
 
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from quanary.api.v1alpha1 import Signoff
-from quanary.artifacts.fetch import UnreachableError
-from quanary.quantizer.certify import LEDGER_FILE, METRICS, parse_openings, read_ledger
+from quanary.artifacts.failures import UnreachableError
+from quanary.quantizer.certify import METRICS
 from quanary.quantizer.explain import explain
 from quanary.quantizer.graph.confine import start as start_confinement
 from quanary.quantizer.machine import tool_versions
 from quanary.quantizer.output import Outcome
 from quanary.quantizer.pipeline import run
+from quanary.quantizer.workspace import ended_by_sigterm, workspace
+from quanary.wire.drift import budget_of_any
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import FrontEntry, Handover, Opening, RefusedError, clip
 
@@ -23,18 +23,25 @@ TRY_AGAIN: Final = 75  # EX_TEMPFAIL: the Job's next pod is the retry
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: a verdict was reached, whichever. 1: refused, a person must change something. 75: try again."""
+    """0: a verdict was reached, whichever. 1: refused, a person must change something. 75: try again. 143: SIGTERM."""
     if any(each.partition("=")[0] == "--explain" for each in argv):
         return _explain(argv)
     arguments = QuantizeArguments.parse(argv)
     # It imports while the inputs are fetched.
     start_confinement()
+    opened: list[Opening] = []
+
+    def announce(opening: Opening) -> None:
+        """A pod that is killed after its look leaves this word, and no other."""
+        opened.append(opening)
+        _hand_over(arguments, Handover(inputs=arguments.inputs, opening=opening))
+
     try:
-        with _workspace(Path(arguments.out)) as work:
-            outcome = run(arguments, work)
+        with ended_by_sigterm(), workspace(Path(arguments.out)) as work:
+            outcome = run(arguments, work, announce)
     except RefusedError as error:
         print(f"refused: {error}", file=sys.stderr)
-        _hand_over(arguments, _refusal(arguments, error))
+        _hand_over(arguments, _refusal(arguments, error, opened))
         return REFUSED
     except UnreachableError as error:
         print(f"not now: {error}", file=sys.stderr)
@@ -56,28 +63,6 @@ def _explain(argv: Sequence[str]) -> int:
     return 0
 
 
-@contextmanager
-def _workspace(out: Path) -> Iterator[Path]:
-    """A folder for what is in the making, beside the results: the root may be read-only, and renames stay atomic.
-
-    ONNX Runtime's tools write temporary files of their own; they go there too.
-
-    Raises:
-        RefusedError: there can be no such folder.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RefusedError("--out", f"{out}: {error.strerror}", "a folder that can be made and written to") from error
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(dir=out, prefix=".work-") as work:
-        tempfile.tempdir = work
-        try:
-            yield Path(work)
-        finally:
-            tempfile.tempdir = before
-
-
 def _say(arguments: QuantizeArguments, outcome: Outcome) -> None:
     report = outcome.report
     print(f"{report.verdict}: {report.because}")
@@ -87,20 +72,10 @@ def _say(arguments: QuantizeArguments, outcome: Outcome) -> None:
     print(f"look at {Path(arguments.out) / 'report.html'}")
 
 
-def _refusal(arguments: QuantizeArguments, error: RefusedError) -> Handover:
-    return Handover(
-        inputs=arguments.inputs, refusal=error.refusal, opening=_unknown_opening(arguments), tools=tool_versions()
-    )
-
-
-def _unknown_opening(arguments: QuantizeArguments) -> Opening | None:
-    """The last one that was not handed in: what is refused after the seal was opened has opened it all the same."""
-    try:
-        known = parse_openings(arguments.seal_opening)
-        written = read_ledger(Path(arguments.out) / LEDGER_FILE)
-    except (RefusedError, OSError):
-        return None  # that is what was refused
-    return max((each for each in written if each not in known), key=lambda each: each.number, default=None)
+def _refusal(arguments: QuantizeArguments, error: RefusedError, opened: Sequence[Opening]) -> Handover:
+    """What is refused after the seal was opened has opened it all the same."""
+    opening = opened[-1] if opened else None
+    return Handover(inputs=arguments.inputs, refusal=error.refusal, opening=opening, tools=tool_versions())
 
 
 def _handover(arguments: QuantizeArguments, outcome: Outcome) -> Handover:
@@ -118,6 +93,7 @@ def _handover(arguments: QuantizeArguments, outcome: Outcome) -> Handover:
         model=report.model,
         cpu_features=report.cpu_features,
         tools=report.tools,
+        out_of_range_budget=budget_of_any(report.drift),
     )
 
 

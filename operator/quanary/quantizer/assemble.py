@@ -39,6 +39,7 @@ def assemble(
         graph=judged.chosen.graph,
         tensors=judged.chosen.tensors,
         search=made.search,
+        gap=judged.gap,
         front=_front(judged, uris),
         drift=made.drift,
         openings=judged.openings,

@@ -36,12 +36,14 @@ VERDICTS: Final = """
  Inconclusive    certified; the runs differ too much to say whether it is faster
  Beneficial      certified and faster by --min-speedup
 
-Exit codes: 0 a verdict was reached, whichever; 1 refused, something must be changed; 75 a store cannot be reached.
+Exit codes: 0 a verdict was reached, whichever; 1 refused, something must be changed; 75 a store cannot be reached;
+143 ended by SIGTERM.
 """
 SEAL: Final = """
 Every look at the sealed data spends some of their worth: who tries until one passes, passes by luck. seal.json in DIR
 counts the openings. The first is judged at the full confidence, opening j at an error of alpha / (j (j + 1)). The same
-artifacts on the same data are free. When the seal is worn out, bring fresh data.
+artifacts on the same data are free. Data are known by their samples: the same ones packed again are no fresh data. When
+the seal is worn out, bring fresh data.
 """
 TOPICS: Final = {"steps": STEPS, "data": DATA, "verdicts": VERDICTS, "seal": SEAL}
 

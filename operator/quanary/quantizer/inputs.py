@@ -6,11 +6,11 @@ from typing import Final
 
 from quanary.artifacts.fetch import fetch_or_use
 from quanary.artifacts.verify import Wanted
-from quanary.quantizer.certify import LEDGER_FILE, Metric, open_metric, read_ledger
+from quanary.quantizer.certify import LEDGER_FILE, Metric, by_content, open_metric, read_ledger
 from quanary.quantizer.data import LABEL, Content, DataSet, content_of, distinct, gather_data
 from quanary.quantizer.graph import SOURCE_BYTES, admit, rehearse
 from quanary.quantizer.inference import Model, TensorSpec, open_model
-from quanary.quantizer.machine import cpu_limit
+from quanary.quantizer.machine import threads_of
 from quanary.quantizer.search.space import check_choices
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import Opening, RefusedError
@@ -33,6 +33,7 @@ _BOUNDS: Final = {
     "max_evaluations": ("spec.quantization.maxEvaluations", 1, 10_000),
     "min_speedup": ("spec.benefit.minSpeedup", 0.01, 100.0),
     "min_size_reduction": ("spec.benefit.minSizeReduction", 0.0, 1.0),
+    "search_seconds": ("--search-seconds", 0.0, 86_400.0),
     "threads": ("--threads", 0, 1024),
     "batch": ("--batch", 1, 4096),
 }
@@ -48,7 +49,7 @@ class Inputs:
     sealed: Content
     judges: DataSet  # each content of the sealed data once: what a certificate may count
     metric: Metric
-    openings: tuple[Opening, ...]  # of the seal, earlier ones
+    openings: tuple[Opening, ...]  # of any sealed data, earlier ones; of these by their content
     calibration: DataSet | None
     provided: Model | None
 
@@ -64,6 +65,9 @@ def check_arguments(arguments: QuantizeArguments) -> None:
     for name, (field, low, high) in _BOUNDS.items():
         if not low <= (value := getattr(arguments, name)) <= high:
             raise RefusedError(field, f"{value:g}", f"{low:g} to {high:g}")
+    if arguments.provided and arguments.strategy not in {"auto", "provided"}:
+        found = f"{arguments.strategy} with --provided, that is judged as it is"
+        raise RefusedError("spec.quantization.strategy", found, "provided; or no --provided, and calibration data")
     if is_provided(arguments) != bool(arguments.provided):
         raise RefusedError("spec.quantization.strategy", "provided, without a model", "--provided INT8.onnx")
     if not (arguments.calibration or arguments.provided):
@@ -81,11 +85,6 @@ def is_provided(arguments: QuantizeArguments) -> bool:
 def may_import_code(arguments: QuantizeArguments) -> bool:
     """A person at a terminal may name Python functions. A Job, that carries out what others wrote, may not."""
     return not arguments.inputs
-
-
-def threads_of(arguments: QuantizeArguments) -> int:
-    """Threads of one inference, as in a serving pod of the same CPU limit."""
-    return arguments.threads or cpu_limit()
 
 
 def gather(arguments: QuantizeArguments, work: Path) -> Inputs:
@@ -116,8 +115,9 @@ def gather(arguments: QuantizeArguments, work: Path) -> Inputs:
             f"{VALIDATION}.uri", f"{wanted.uri} without `{LABEL}`", f"labels for metric {metric.name}, or agreement"
         )
     sealed = content_of(validation)
+    openings = read_ledger(Path(arguments.out) / LEDGER_FILE, arguments.seal_opening)
     return Inputs(
-        openings=read_ledger(Path(arguments.out) / LEDGER_FILE, arguments.seal_opening),
+        openings=by_content(openings, validation.sha256, sealed.sha256),
         model=model,
         model_sha256=sha256,
         validation=validation,

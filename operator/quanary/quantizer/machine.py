@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from quanary.quantizer.graph.external import is_external
 from quanary.quantizer.graph.walk import tensors_of
 from quanary.wire import machine
+from quanary.wire.launch import QuantizeArguments
 
 # Kernels for UInt8 x Int8 by multiplying bytes into 16 bits and adding two such products, which can overflow; with one
 # of the others they add four products into 32 bits, which cannot. CPUs older than AVX2, and ARM, widen first.
@@ -44,6 +45,11 @@ def cpu_features() -> tuple[str, ...]:
 def cpu_limit() -> int:
     """Threads of one inference by this container's CPU limit, as a serving pod counts them."""
     return machine.threads_allowed(_read)
+
+
+def threads_of(arguments: QuantizeArguments) -> int:
+    """Threads of one inference, as in a serving pod of the same CPU limit."""
+    return arguments.threads or cpu_limit()
 
 
 def _read(path: str) -> str | None:

@@ -6,6 +6,7 @@ from quanary.quantizer.inference import Model
 from quanary.wire.report import (
     CalibrationFigures,
     DriftBaseline,
+    GapFigures,
     GraphFigures,
     SearchFigures,
     TensorFigures,
@@ -35,6 +36,7 @@ class Made:
     front: tuple[Candidate, ...]
     calibration: CalibrationFigures | None = None
     search: SearchFigures | None = None
+    gap: GapFigures | None = None
     drift: tuple[DriftBaseline, ...] = ()
     seeds: dict[str, int] = field(default_factory=dict)
     samples_in_both: int = 0

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from quanary.api.v1alpha1 import Verdict
-from quanary.artifacts.publish import publications_of, publish, tagged_uri
-from quanary.artifacts.signing import sign
 from quanary.artifacts.verify import digest_of
 from quanary.quantizer.assemble import FRONT_PREFIX, file_of
 from quanary.quantizer.judging import Judged
 from quanary.quantizer.progress import Progress
-from quanary.quantizer.report import write_html
 from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import PAGE_FILE, REPORT_FILE, SIGNATURE_SUFFIX, STATEMENT_FILE, Report
 from quanary.wire.statement import statement_text
@@ -45,6 +42,8 @@ def planned_uris(arguments: QuantizeArguments, judged: Judged) -> dict[str, str]
     """By digest, for the report, that is written before the pinned URIs are known."""
     if not is_published(arguments, judged):
         return {}
+    from quanary.artifacts.publish import tagged_uri  # noqa: PLC0415 - see _publish
+
     return {each.sha256: tagged_uri(arguments.publish, each.sha256) for each in judged.certified}
 
 
@@ -59,6 +58,8 @@ def write(arguments: QuantizeArguments, judged: Judged, report: Report, work: Pa
     progress.step(f"write {out / REPORT_FILE}, {PAGE_FILE}, {report.artifact.file}")
     files = _stage(judged, report, work / "out")
     if arguments.sign_key:
+        from quanary.artifacts.signing import sign  # noqa: PLC0415 - few sign, and it takes long to import
+
         models = [each for each in files if each.suffix == ".onnx"]
         files = [*(sign(each, Path(arguments.sign_key)) for each in models), *files]
     _move(files, out)
@@ -68,6 +69,8 @@ def write(arguments: QuantizeArguments, judged: Judged, report: Report, work: Pa
 
 def _stage(judged: Judged, report: Report, folder: Path) -> list[Path]:
     """All files in their places within `folder`, the report last."""
+    from quanary.quantizer.report import write_html  # noqa: PLC0415 - templates, of no use before the end
+
     folder.mkdir()
     files = []
     for each in judged.certified or (judged.chosen,):
@@ -97,6 +100,8 @@ def _publish(arguments: QuantizeArguments, judged: Judged, report: Report, progr
     if not is_published(arguments, judged):
         progress.step(f"not published: {report.verdict}")
         return {}
+    from quanary.artifacts.publish import publications_of, publish  # noqa: PLC0415 - takes long to import
+
     progress.step(f"publish to {arguments.publish}")
     publications = publications_of(report, Path(arguments.out))
     hosts = frozenset(arguments.insecure_host)

@@ -11,7 +11,8 @@ from quanary.quantizer.calibrate import Calibration, calibrate, judge_held_out
 from quanary.quantizer.data import DataSet, Split, split
 from quanary.quantizer.graph import Normalized, normalize
 from quanary.quantizer.inference import open_model
-from quanary.quantizer.inputs import Inputs, threads_of
+from quanary.quantizer.inputs import Inputs
+from quanary.quantizer.machine import threads_of
 from quanary.quantizer.made import Candidate, Made
 from quanary.quantizer.making import choose_for, tensors_for
 from quanary.quantizer.progress import Progress
@@ -21,7 +22,7 @@ from quanary.wire.launch import QuantizeArguments
 from quanary.wire.report import CalibrationFigures, DataFigures, GraphFigures, SearchFigures, TensorFigures
 
 CACHE_FOLDER: Final = ".cache"
-_EQUALITY_SAMPLES: Final = 16
+_EQUALITY_SAMPLES: Final = 8
 # 16-bit activations need the operators of opset 21.
 _WIDE_OPSET: Final = 21
 
@@ -56,6 +57,7 @@ def produce(arguments: QuantizeArguments, inputs: Inputs, work: Path, progress: 
         front=tuple(_candidate(each, prepared, threads_of(arguments)) for each in found.front),
         calibration=_calibration_figures(inputs, prepared, found),
         search=_search_figures(arguments, prepared, found),
+        gap=found.gap,
         drift=judge_held_out(calibration.baselines, tuning.read()),
         seeds=dict(calibration.seeds) | found.seeds,
         samples_in_both=prepared.parts.sealed,
@@ -105,7 +107,7 @@ def _search(arguments: QuantizeArguments, inputs: Inputs, prepared: Prepared, wo
         model=inputs.model,
         normalized=prepared.normalized.path,
         wide=wide,
-        bounds=cache(prepared.calibration.bounds),
+        bounds=prepared.calibration.bounds,
         tuning=prepared.parts.tuning,
         key=f"{prepared.normalized.sha256} {prepared.calibration.key}",
     )
@@ -181,7 +183,6 @@ def _search_figures(arguments: QuantizeArguments, prepared: Prepared, found: Fou
         metric=found.metric,
         trials=tuple(each.figures for each in found.trials),
         layers=found.layers,
-        gap=found.gap,
     )
 
 

@@ -6,10 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-
 T = TypeVar("T")
 
 NOTE_EVERY_SECONDS: Final = 10.0
@@ -29,6 +25,10 @@ class Progress:
         self.done += 1
         self._line(f"[{self.done}/{self.total}] {time.monotonic() - self.started:6.1f}s  {text}")
 
+    def skip(self) -> None:
+        """Leave a step out: the last one is the last of all the same."""
+        self.done += 1
+
     def note(self, text: str) -> None:
         """Say something about the step under way."""
         self._line(f"{'':>15}{text}")
@@ -46,10 +46,20 @@ class Progress:
             yield item
 
     def _bar(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        # Of no use without a terminal, and long to import.
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+        from rich.progress import Progress as Bars  # noqa: PLC0415
+
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
             yield from bars.track(items, total=total, description=f"{'':>13}{what}")
 
     def _line(self, text: str) -> None:
-        # No markup: names of nodes and files in it are foreign text.
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
+        print(text, file=sys.stderr, flush=True)

@@ -1,35 +1,32 @@
 """`quanary serve`: start, answer, drain, end."""
 
 import asyncio
-import math
 import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
-import uvicorn
 import uvloop
-from typing_extensions import override
 
 from quanary.api.names import short
-from quanary.server.app import Front, TwinTraffic, UserTraffic, create_app, create_metrics_app
-from quanary.server.asgi import Application
+from quanary.server.app import create_app, create_metrics_app
 from quanary.server.assembly import Loaded, WrapEngine, load, surround
+from quanary.server.critical import marked_by_path
+from quanary.server.http_port import HttpPort
+from quanary.server.liveness import watching_liveness
 from quanary.server.logs import configure_logs
 from quanary.server.machine import cpu_features
 from quanary.server.metrics import Metrics
+from quanary.server.rpc.port import RpcPort
 from quanary.server.session import ModelFile, UnservableModel, read_model
 from quanary.server.settings import Settings
+from quanary.server.traffic import Front, TwinTraffic, UserTraffic
+from quanary.server.upstream import name_model
 from quanary.wire.launch import ServeArguments
 from quanary.wire.report import RefusedError
 
-# Longer than a gateway keeps an idle connection (Envoy: 1 h), so that it is never this side that ends one in use.
-KEEP_ALIVE_SECONDS: Final = 3700
 REFUSED: Final = 2
 
 _log = structlog.get_logger(__name__)
@@ -46,17 +43,26 @@ def run(arguments: ServeArguments, wrap_engine: WrapEngine = lambda engine: engi
     try:
         settings = Settings.of(arguments)
         _require_certified_cpu(settings)
-        model = read_model(Path(arguments.model), arguments.digest)
+        model = (name_model if arguments.upstream else read_model)(Path(arguments.model), arguments.digest)
     except RefusedError as error:
-        _log.error("refused to start", reason=str(error))
-        if arguments.termination_log:
-            Path(arguments.termination_log).write_text(error.refusal.to_message())
-        return REFUSED
+        return _refuse(arguments, error)
     except (ValueError, UnservableModel) as error:
         _log.error("refused to start", reason=str(error))
         return REFUSED
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve_until_signal(settings, model, wrap_engine))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve_until_signal(settings, model, wrap_engine))
+    except RefusedError as error:
+        # What the loaded model shows: it cannot be compared as the arguments ask.
+        return _refuse(arguments, error)
+
+
+def _refuse(arguments: ServeArguments, error: RefusedError) -> int:
+    """Tell people and the controller why; the exit code."""
+    _log.error("refused to start", reason=str(error))
+    if arguments.termination_log:
+        Path(arguments.termination_log).write_text(error.refusal.to_message())
+    return REFUSED
 
 
 def _require_certified_cpu(settings: Settings) -> None:
@@ -98,37 +104,53 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
     if settings.certified_features:
         metrics.describe_cpu(differs=settings.certified_features != frozenset(cpu_features()))
     users, twins = UserTraffic(front, metrics, settings.critical), TwinTraffic(front)
-    apps = {arguments.http_port: create_app(front, users)}
+    apps = {arguments.http_port: marked_by_path(create_app(front, users), arguments.critical_path, settings.critical)}
     if arguments.twin_port:
         apps[arguments.twin_port] = create_app(front, twins)
     # Metrics last: they are stopped last, so that the drain is still seen.
     apps[arguments.metrics_port] = create_metrics_app(metrics)
-    servers = [_start(app, arguments.host, port, arguments.deadline_seconds) for port, app in apps.items()]
+    if arguments.upstream:
+        apps[arguments.metrics_port] = watching_liveness(arguments.upstream, apps[arguments.metrics_port])
+    ports = [HttpPort(app, arguments.host, port, arguments.deadline_seconds) for port, app in apps.items()]
+    rpc = RpcPort(front, users, arguments.host, arguments.grpc_port) if arguments.grpc_port else None
+    if rpc:
+        await rpc.start()
     stopping = asyncio.create_task(stop.wait())
     try:
-        loaded = await _load(settings, model, stopping)
+        loaded = await _load(settings, model, metrics, stopping)
         if loaded is not None:
             background = [
                 asyncio.create_task(each)
                 for each in surround(settings, loaded, front, users, twins, metrics, wrap_engine)
             ]
-            _log.info("ready", model=front.name, digest=model.digest, variant=settings.variant, ports=list(apps))
+            if rpc:
+                await rpc.be_ready()
+            _log.info(
+                "ready",
+                model=front.name,
+                digest=model.digest,
+                variant=settings.variant,
+                ports=[*apps, *([arguments.grpc_port] if rpc else [])],
+            )
             await stopping
-            await _drain(front, servers[:-1], settings.notice_seconds)
+            await _drain(front, rpc, settings.notice_seconds)
+            await _stop(ports[:-1], rpc, arguments.deadline_seconds)
             await _end(background)
     except UnservableModel as error:
         _log.error("refused to serve", reason=str(error))
         return REFUSED
     finally:
         stopping.cancel()
-        await _stop(servers)
+        await _stop(ports, rpc, 0)
     _log.info("ended")
     return 0
 
 
-async def _load(settings: Settings, model: ModelFile, stopping: "asyncio.Task[bool]") -> Loaded | None:
+async def _load(
+    settings: Settings, model: ModelFile, metrics: Metrics, stopping: "asyncio.Task[bool]"
+) -> Loaded | None:
     """The warmed-up model, or None if it is time to stop before that."""
-    loading = asyncio.create_task(load(settings, model))
+    loading = asyncio.create_task(load(settings, model, metrics))
     await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
     return loading.result() if loading.done() else None
 
@@ -140,52 +162,20 @@ async def _end(background: "list[asyncio.Task[None]]") -> None:
         await asyncio.wait(background)
 
 
-class _Server(uvicorn.Server):
-    """One of several servers in a process that minds its own signals."""
-
-    @override
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-
-@dataclass(frozen=True)
-class _Running:
-    server: uvicorn.Server
-    task: "asyncio.Task[None]"
-
-
-def _start(app: Application, host: str, port: int, deadline_seconds: float) -> _Running:
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(deadline_seconds) + 1,
-    )
-    server = _Server(config)
-    return _Running(server, asyncio.create_task(server.serve(sockets=[listener])))
-
-
-async def _drain(front: Front, servers: list[_Running], notice_seconds: float) -> None:
+async def _drain(front: Front, rpc: RpcPort | None, notice_seconds: float) -> None:
     front.is_draining = True
+    if rpc:
+        await rpc.say_draining()
     _log.info("draining", notice_seconds=notice_seconds)
     # Endpoints and gateways take a moment to notice; until then requests still come and are answered.
     await asyncio.sleep(notice_seconds)
-    await _stop(servers)
 
 
-async def _stop(servers: list[_Running]) -> None:
-    for each in servers:
-        each.server.should_exit = True
-    await asyncio.gather(*(each.task for each in servers))
+async def _stop(ports: Sequence[HttpPort], rpc: RpcPort | None, grace_seconds: float) -> None:
+    stopping = [each.stop() for each in ports]
+    if rpc:
+        stopping.append(rpc.stop(grace_seconds))
+    await asyncio.gather(*stopping)
 
 
 if __name__ == "__main__":

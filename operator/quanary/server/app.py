@@ -1,152 +1,28 @@
 """The routes: the Open Inference Protocol for users and for the twin, and the metrics."""
 
-import asyncio
-import time
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from quanary.server.asgi import (
     CLOSE,
     Application,
-    Bodies,
     ClientGone,
     Receive,
     Refused,
     Scope,
     Send,
-    header,
     json_answer,
     send_answer,
 )
-from quanary.server.data_plane import OWN_ANSWERS, Answer, DataPlane, Observer, Policy, refusal
+from quanary.server.data_plane import Answer, DataPlane, refusal
+from quanary.server.descriptions import NO_LOADING, SERVER, config, index, statistics, unknown_model
 from quanary.server.metrics import CONTENT_TYPE, Metrics
-from quanary.server.twin import TURN_SHARE
-from quanary.wire.inference import DIGEST_HEADER, EXECUTION_HEADER, HEADER_LENGTH, MODEL_VERSION, ServerMetadata
+from quanary.server.traffic import LOADING, Front, Traffic
+from quanary.wire.inference import DIGEST_HEADER, IndexRequest
 
-TWIN_WAITING_LIMIT: Final = 32
-VERSION: Final = version("quanary")
-
-
-@dataclass
-class Front:
-    """What all routes share: one model's name, and whether it is there."""
-
-    name: str
-    digest: str  # short
-    deadline_seconds: float
-    plane: DataPlane | None = None
-    is_draining: bool = False
-    bodies: Bodies = field(default_factory=Bodies)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether new requests should come here."""
-        return self.plane is not None and not self.is_draining
-
-    async def infer(self, body: bytes, header_length: bytes | None, policy: Policy = OWN_ANSWERS) -> Answer:
-        """An answer by the deadline, whatever the model does."""
-        if self.plane is None:
-            return refusal(503, "the model is being loaded")
-        try:
-            async with asyncio.timeout(self.deadline_seconds):
-                return await self.plane.infer(body, header_length, policy)
-        except TimeoutError:
-            return refusal(504, f"no answer within {self.deadline_seconds:g} s")
-
-
-class Traffic(Protocol):
-    """What one kind of askers means for the inference route."""
-
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
-        """An answer to an inference request."""
-        ...
-
-    def after(self, answer: Answer) -> None:
-        """What follows once the answer has left."""
-        ...
-
-
-class UserTraffic:
-    """Users: every outcome is counted, some answers are compared."""
-
-    def __init__(self, front: Front, metrics: Metrics, critical: tuple[bytes, bytes] | None = None) -> None:
-        """Leave out of every count the requests that carry the header `critical`."""
-        self.policy: Policy = OWN_ANSWERS
-        self.observers: list[Observer] = []
-        self._front = front
-        self._metrics = metrics
-        self._critical = critical
-
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
-        """An answer; its latency runs from the complete body, so that a slow client harms no model."""
-        with self._front.bodies.hold() as body:
-            started = time.perf_counter()
-            try:
-                content = await body.read(scope, receive)
-                started = time.perf_counter()
-                answer = await self._front.infer(content, header(scope, HEADER_LENGTH), self.policy)
-            except Refused as refused:
-                answer, started = refused.answer, time.perf_counter()
-        if self._critical is not None and self._critical in scope["headers"]:
-            return replace(answer, inference=None)
-        seconds = answer.inference.execution_seconds if answer.inference else None
-        self._metrics.count_answer(answer.status, time.perf_counter() - started, seconds)
-        return answer
-
-    def after(self, answer: Answer) -> None:
-        """Show what a user got to those who watch."""
-        if answer.inference is not None:
-            for each in self.observers:
-                each.see(answer.inference)
-
-
-class TwinTraffic:
-    """The twin's questions: in no count, never compared again, and one at a time so that users hardly wait for them."""
-
-    def __init__(self, front: Front) -> None:
-        """Share the model with the users."""
-        self.observers: list[Observer] = []
-        self._front = front
-        self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
-
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
-        """An answer with the model's execution time."""
-        if self._waiting >= TWIN_WAITING_LIMIT:
-            return refusal(503, f"{self._waiting} questions of twins wait already").adding(CLOSE)
-        self._waiting += 1
-        try:
-            answer = await self._in_turn(scope, receive)
-        finally:
-            self._waiting -= 1
-        if answer.inference is None:
-            return answer
-        return answer.adding((EXECUTION_HEADER.encode(), f"{answer.inference.execution_seconds:.9f}".encode()))
-
-    async def _in_turn(self, scope: Scope, receive: Receive) -> Answer:
-        with self._front.bodies.hold() as body:
-            try:
-                content = await body.read(scope, receive)
-                async with asyncio.timeout(self._front.deadline_seconds * TURN_SHARE):
-                    await self._turn.acquire()
-            except Refused as refused:
-                return refused.answer
-            except TimeoutError:
-                # Not 504: the model was never asked, so it must not be blamed.
-                return refusal(503, "the turn of this question did not come")
-            try:
-                return await self._front.infer(content, header(scope, HEADER_LENGTH))
-            finally:
-                self._turn.release()
-
-    def after(self, answer: Answer) -> None:
-        """Show what a twin asked to those who watch inputs; a comparison of a comparison would never end."""
-        if answer.inference is not None:
-            for each in self.observers:
-                each.see(answer.inference)
+_DIGEST: Final = DIGEST_HEADER.encode()
 
 
 def create_app(front: Front, traffic: Traffic) -> Application:
@@ -180,43 +56,79 @@ def create_metrics_app(metrics: Metrics) -> Application:
     return app
 
 
-async def _answer(front: Front, traffic: Traffic, scope: Scope, receive: Receive) -> Answer:
-    words = scope["path"].rstrip("/").split("/")[1:]
-    if words[:2] == ["v2", "models"] and len(words) > 2:
-        return await _answer_model(front, traffic, words[2:], scope, receive)
-    pages = {
-        ("v2",): lambda: Answer(200, msgspec.json.encode(ServerMetadata("quanary", VERSION))),
-        ("v2", "health", "live"): lambda: json_answer({"live": True}),
-        ("v2", "health", "ready"): lambda: json_answer({"ready": front.is_ready}, 200 if front.is_ready else 503),
-    }
-    page = pages.get(tuple(words))
-    if page is None:
-        return refusal(404, "unknown path; allowed: those of the Open Inference Protocol v2")
-    return page() if scope["method"] == "GET" else _wrong_verb("GET")
+async def _answer(  # noqa: PLR0911 - one a route
+    front: Front, traffic: Traffic, scope: Scope, receive: Receive
+) -> Answer:
+    match scope["path"].rstrip("/").split("/")[1:]:
+        case ["v2"]:
+            return _page(scope, lambda: _json(SERVER))
+        case ["v2", "health", "live"]:
+            return _page(scope, lambda: json_answer({"live": True}))
+        case ["v2", "health", "ready"]:
+            return _page(scope, lambda: _state(front, ready=front.is_ready))
+        case ["v2", "models", "stats"] if front.name != "stats":
+            return _page(scope, lambda: _json(statistics(front.name, front.statistics)))
+        case ["v2", "models", name, "versions", model_version, *rest]:
+            return await _answer_model(front, traffic, (name, model_version, *rest), scope, receive)
+        case ["v2", "models", name, *rest]:
+            return await _answer_model(front, traffic, (name, "", *rest), scope, receive)
+        case ["v2", "repository", "index"]:
+            return await _index(front, scope, receive)
+        case ["v2", "repository", "models", _, "load" | "unload"]:
+            return refusal(501, NO_LOADING)
+        case _:
+            return refusal(404, "unknown path; allowed: those of the Open Inference Protocol v2")
 
 
-async def _answer_model(front: Front, traffic: Traffic, words: list[str], scope: Scope, receive: Receive) -> Answer:
-    name, rest = words[0], words[1:]
-    if name != front.name:
-        return refusal(404, f"unknown model {name[:100]!r}; this server has {front.name!r}")
-    if rest[:1] == ["versions"] and len(rest) > 1:
-        if rest[1] != MODEL_VERSION:
-            return refusal(404, f"unknown version {rest[1][:100]!r}; this server has {MODEL_VERSION!r}")
-        rest = rest[2:]
-    if rest not in ([], ["ready"], ["infer"]):
-        return refusal(404, "unknown path; allowed: infer, ready, or nothing after the model")
-    verb = "POST" if rest == ["infer"] else "GET"
-    if scope["method"] != verb:
-        return _wrong_verb(verb)
-    return await traffic.infer(scope, receive) if verb == "POST" else _describe_model(front, is_state=bool(rest))
+async def _answer_model(  # noqa: PLR0911 - one a route
+    front: Front, traffic: Traffic, words: Sequence[str], scope: Scope, receive: Receive
+) -> Answer:
+    name, model_version, *rest = words
+    if unknown := unknown_model(name, model_version, front.name):
+        return refusal(404, unknown)
+    match rest:
+        case ["infer"]:
+            return await traffic.infer(scope, receive) if scope["method"] == "POST" else _wrong_verb("POST")
+        case ["ready"]:
+            return _page(scope, lambda: _state(front, name=front.name, ready=front.is_ready))
+        case ["stats"]:
+            return _page(scope, lambda: _json(statistics(front.name, front.statistics)))
+        case []:
+            return _page(scope, lambda: _described(front, DataPlane.metadata))
+        case ["config"]:
+            return _page(scope, lambda: _described(front, lambda plane: config(plane.name, plane.signature)))
+        case _:
+            return refusal(404, "unknown path; allowed: infer, ready, config, stats, or nothing after the model")
 
 
-def _describe_model(front: Front, *, is_state: bool) -> Answer:
-    if is_state:
-        return json_answer({"name": front.name, "ready": front.is_ready}, 200 if front.is_ready else 503)
-    if front.plane is None:
-        return refusal(503, "the model is being loaded")
-    return Answer(200, msgspec.json.encode(front.plane.metadata()))
+async def _index(front: Front, scope: Scope, receive: Receive) -> Answer:
+    if scope["method"] != "POST":
+        return _wrong_verb("POST")
+    with front.bodies.hold() as body:
+        try:
+            content = await body.read(scope, receive)
+            only_ready = msgspec.json.decode(content or b"{}", type=IndexRequest).ready
+        except Refused as refused:
+            return refused.answer
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return refusal(400, f"the body: {error}")
+    return _json(index(front.name, is_ready=front.is_ready, is_draining=front.is_draining, only_ready=only_ready))
+
+
+def _page(scope: Scope, render: Callable[[], Answer]) -> Answer:
+    return render() if scope["method"] == "GET" else _wrong_verb("GET")
+
+
+def _state(front: Front, **words: str | bool) -> Answer:
+    return json_answer(words, 200 if front.is_ready else 503)
+
+
+def _described(front: Front, describe: Callable[[DataPlane], Any]) -> Answer:
+    return refusal(503, LOADING) if front.plane is None else _json(describe(front.plane))
+
+
+def _json(value: Any) -> Answer:
+    return Answer(200, msgspec.json.encode(value))
 
 
 def _wrong_verb(allowed: str) -> Answer:
@@ -225,6 +137,7 @@ def _wrong_verb(allowed: str) -> Answer:
 
 
 def _finish(front: Front, answer: Answer) -> Answer:
-    answer = answer.adding((DIGEST_HEADER.encode(), front.digest.encode()))
+    if not any(name == _DIGEST for name, _ in answer.headers):  # float's is there if float gave the answer
+        answer = answer.adding((_DIGEST, front.digest.encode()))
     # While draining, clients are sent to other pods one answer at a time instead of losing a connection at the end.
     return answer.adding(CLOSE) if front.is_draining and CLOSE not in answer.headers else answer

@@ -2,11 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
-from quanary.server.data_plane import Answer, refusal
+from quanary.server.data_plane import JSON, Answer, Headers, refusal
+from quanary.server.deadline import Deadlines
+from quanary.server.inflate import ENCODINGS, Corrupt, Inflating
+from quanary.server.messages import Request, Signature, read_request, write_response
+from quanary.server.tensors import Tensors
+from quanary.wire.inference import HEADER_LENGTH
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,7 +23,10 @@ BODY_LIMIT_BYTES: Final = 64 * 2**20
 # All bodies being read or answered at one time.
 BODIES_LIMIT_BYTES: Final = 256 * 2**20
 BODY_SECONDS: Final = 30.0
+# An extension of the scope: gives the whole body, or None while it is not there.
+WHOLE_BODY: Final = "quanary.whole_body"
 CLOSE: Final = (b"connection", b"close")
+BINARY: Final = (b"content-type", b"application/octet-stream")
 
 
 class Refused(Exception):  # noqa: N818
@@ -37,7 +45,10 @@ class ClientGone(Exception):  # noqa: N818
 def header(scope: Scope, name: str) -> bytes | None:
     """The first header of that lower-case name."""
     wanted = name.encode()
-    return next((value for key, value in scope["headers"] if key == wanted), None)
+    for key, value in scope["headers"]:
+        if key == wanted:
+            return bytes(value)
+    return None
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
@@ -52,6 +63,23 @@ def json_answer(value: Any, status: int = 200) -> Answer:
     return Answer(status, json.dumps(value).encode())
 
 
+@dataclass(frozen=True)
+class HttpQuestion:
+    """An inference request as HTTP carries it: a body and its `Inference-Header-Content-Length`, if any."""
+
+    body: bytes
+    header_length: bytes | None
+
+    def read(self, signature: Signature) -> Request:
+        """What is asked."""
+        return read_request(self.body, self.header_length, signature)
+
+    def write(self, name: str, request: Request, outputs: Tensors, signature: Signature) -> tuple[bytes, Headers]:
+        """The body and the headers of an answer."""
+        body, head = write_response(name, request, outputs, signature)
+        return body, (JSON,) if head is None else (BINARY, (HEADER_LENGTH.encode(), str(head).encode()))
+
+
 class Bodies:
     """Bodies in memory, each one and all together within limits."""
 
@@ -60,15 +88,15 @@ class Bodies:
         self._limit = limit_bytes
         self._total = total_bytes
         self._held = 0
+        self.deadlines = Deadlines(BODY_SECONDS)
 
-    @contextmanager
-    def hold(self) -> Iterator["Body"]:
-        """A body's place until its answer is made."""
-        body = Body(self)
-        try:
-            yield body
-        finally:
-            self._held -= body.size
+    def hold(self) -> "Body":
+        """A body's place; `with` holds it until its answer is made."""
+        return Body(self)
+
+    def release(self, size: int) -> None:
+        """Count a body no more."""
+        self._held -= size
 
     def admit(self, size: int, more: int) -> None:
         """Count `more` bytes of a body that has `size` already.
@@ -92,37 +120,81 @@ class Body:
         self._bodies = bodies
         self.size = 0
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body.
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        self._bodies.release(self.size)
+
+    def take(self, part: bytes) -> None:
+        """Count a part that came in.
 
         Raises:
-            Refused: it is too large, too slow, or encoded.
+            Refused: that is too much.
+        """
+        self._bodies.admit(self.size, len(part))
+        self.size += len(part)
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body, unpacked.
+
+        Raises:
+            Refused: it is too large, too slow, or not what its encoding says.
             ClientGone: it ended early.
         """
-        self._check_head(scope)
+        encoding = self._check_head(scope)
+        whole_body = scope.get("extensions", {}).get(WHOLE_BODY)
+        if encoding is None and whole_body and (body := whole_body()) is not None:
+            self.take(body)
+            return bytes(body)
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return b"".join([part async for part in self._parts(receive)])
+            with self._bodies.deadlines.hold():
+                if encoding is None:
+                    return await self._as_it_is(receive)
+                return b"".join([part async for part in self._unpacked(encoding, receive)])
         except TimeoutError:
             raise Refused(refusal(408, f"body: not complete within {BODY_SECONDS:g} s").adding(CLOSE)) from None
 
-    def _check_head(self, scope: Scope) -> None:
+    def _check_head(self, scope: Scope) -> bytes | None:
         encoding = header(scope, "content-encoding")
-        if encoding not in (None, b"identity"):
-            raise Refused(refusal(415, f"Content-Encoding: found {encoding!r:.60}; allowed: none").adding(CLOSE))
+        if encoding not in (None, b"identity", *ENCODINGS):
+            message = f"Content-Encoding: found {encoding!r:.60}; allowed: gzip, deflate or none"
+            raise Refused(refusal(415, message).adding(CLOSE))
         declared = header(scope, "content-length")
         if declared is not None and declared.isdigit():
             # Refused before the first byte is read; what is really read is counted all the same.
             self._bodies.admit(int(declared), 0)
+        return encoding if encoding in ENCODINGS else None
 
-    async def _parts(self, receive: Receive) -> Any:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part = message.get("body", b"")
-            self._bodies.admit(self.size, len(part))
-            self.size += len(part)
-            yield part
-            if not message.get("more_body", False):
-                return
+    async def _as_it_is(self, receive: Receive) -> bytes:
+        parts, is_more = [], True
+        while is_more:
+            part, is_more = await _receive_part(receive)
+            self.take(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _unpacked(self, encoding: bytes, receive: Receive) -> AsyncIterator[bytes]:
+        inflating = Inflating(encoding)
+        try:
+            is_more = True
+            while is_more:
+                part, is_more = await _receive_part(receive)
+                for piece in inflating.pieces(part):
+                    self.take(piece)
+                    yield piece
+                    # Unpacking much must not keep others waiting.
+                    await asyncio.sleep(0)
+            inflating.end()
+        except Corrupt as error:
+            raise Refused(refusal(400, f"body in {encoding.decode()}: {error}").adding(CLOSE)) from None
+
+
+async def _receive_part(receive: Receive) -> tuple[bytes, bool]:
+    """A part of a body, and whether more follow."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)

@@ -1,19 +1,18 @@
-"""One inference, without transport: a body and its header length in, an answer out."""
+"""One inference, without transport: a question in, an answer out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
 from quanary.server.engine import Engine, Execution, Overloaded
-from quanary.server.messages import Signature, read_request, write_response
+from quanary.server.messages import Request, Signature
 from quanary.server.tensors import Malformed, Tensors
-from quanary.wire.inference import HEADER_LENGTH, MODEL_VERSION, PLATFORM, ErrorMessage, ModelMetadata
+from quanary.wire.inference import MODEL_VERSION, PLATFORM, ErrorMessage, ModelMetadata
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = (b"content-type", b"application/json")
-BINARY: Final = (b"content-type", b"application/octet-stream")
 RETRY_SOON: Final = (b"retry-after", b"1")
 _MESSAGE_LIMIT: Final = 1000
 
@@ -27,6 +26,9 @@ class Inference:
     outputs: Tensors  # what was answered: float's, if it was escalated there
     execution_seconds: float  # of this server's model
     headers: Headers = ()  # that say so on the answer
+    # Of a twin's question: the digest of the server whose user asked first, and how many servers asked before this one.
+    asker: str = ""
+    hops: int = 0
 
     @classmethod
     def of(cls, inputs: Tensors, execution: Execution) -> "Inference":
@@ -43,19 +45,43 @@ class Observer(Protocol):
 
 
 class Policy(Protocol):
-    """Who may have a question answered otherwise than by this server's model."""
+    """Who answers a question: this server's model, or another's."""
 
-    async def settle(self, inference: Inference) -> Inference:
-        """The inference as it is to be answered: the same one, or with other `outputs` and `headers`."""
+    async def answer(self, inputs: Tensors, engine: Engine) -> Inference:
+        """The inference as it is to be answered.
+
+        Raises:
+            Overloaded: whoever must answer cannot now. Whatever else is raised is the model's failure.
+        """
         ...
 
 
 class OwnAnswers:
     """The policy of answering everything oneself."""
 
-    async def settle(self, inference: Inference) -> Inference:
-        """The same."""
-        return inference
+    async def answer(self, inputs: Tensors, engine: Engine) -> Inference:
+        """What the model says."""
+        return Inference.of(inputs, await engine.infer(inputs))
+
+
+class Question(Protocol):
+    """A request in the form of its transport."""
+
+    def read(self, signature: Signature) -> Request:
+        """What is asked.
+
+        Raises:
+            Malformed: it breaks the protocol or does not fit `signature`.
+        """
+        ...
+
+    def write(self, name: str, request: Request, outputs: Tensors, signature: Signature) -> tuple[bytes, Headers]:
+        """The body and the headers of an answer in the same form.
+
+        Raises:
+            Malformed: an output cannot be written in the form that was asked for.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ class Answer:
 
     def adding(self, *headers: tuple[bytes, bytes]) -> "Answer":
         """The same answer with more headers."""
-        return replace(self, headers=(*self.headers, *headers))
+        return Answer(self.status, self.body, (*self.headers, *headers), self.inference)
 
 
 def refusal(status: int, message: str) -> Answer:
@@ -91,24 +117,23 @@ class DataPlane:
         self._engine = engine
 
     async def run(self, inputs: Tensors, policy: Policy) -> Inference:
-        """Ask the model, then the policy."""
-        return await policy.settle(Inference.of(inputs, await self._engine.infer(inputs)))
+        """Ask the model, or whom the policy asks instead."""
+        return await policy.answer(inputs, self._engine)
 
     def metadata(self) -> ModelMetadata:
         """What the model takes and gives."""
         return ModelMetadata(self.name, (MODEL_VERSION,), PLATFORM, self.signature.inputs, self.signature.outputs)
 
-    async def infer(self, body: bytes, header_length: bytes | None, policy: Policy = OWN_ANSWERS) -> Answer:
+    async def infer(self, question: Question, policy: Policy = OWN_ANSWERS) -> Answer:
         """An answer, whatever comes in: 200, 400 for the asker's mistakes, 503 overloaded, 500 for the model's."""
         try:
-            request = read_request(body, header_length, self.signature)
+            request = question.read(self.signature)
             inference = await self.run(request.inputs, policy)
-            content, head = write_response(self.name, request, inference.outputs, self.signature)
+            body, headers = question.write(self.name, request, inference.outputs, self.signature)
         except Malformed as error:
             return refusal(400, str(error))
         except Overloaded as error:
             return refusal(503, str(error))
         except Exception as error:  # noqa: BLE001  a model can fail in any way; the gates must see it
             return refusal(500, f"inference failed: {error}")
-        headers: Headers = (JSON,) if head is None else (BINARY, (HEADER_LENGTH.encode(), str(head).encode()))
-        return Answer(200, content, (*headers, *inference.headers), inference)
+        return Answer(200, body, (*headers, *inference.headers), inference)

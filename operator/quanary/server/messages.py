@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
 from numpy.typing import NDArray
 
+from quanary.server.large_json import LARGE_BYTES, read_large
 from quanary.server.tensors import (
     LENGTH_BYTES,
     Malformed,
@@ -27,12 +29,15 @@ from quanary.wire.inference import (
     InferenceRequest,
     InferenceResponse,
     InputTensor,
+    Parameters,
     RequestedOutput,
     TensorMetadata,
 )
 
 _Message = TypeVar("_Message", InferenceRequest, InferenceResponse)
 
+# Numbers as text take many times their size while they are read, and nobody else is answered meanwhile.
+JSON_LIMIT_BYTES: Final = 16 * 2**20
 _DECIMAL: Final = re.compile(rb"[0-9]{1,12}")
 _request_decoder: Final = msgspec.json.Decoder(InferenceRequest)
 _response_decoder: Final = msgspec.json.Decoder(InferenceResponse)
@@ -44,6 +49,21 @@ class Signature:
 
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+
+    @cached_property
+    def inputs_by_name(self) -> dict[str, TensorMetadata]:
+        """What the model takes."""
+        return {each.name: each for each in self.inputs}
+
+    @cached_property
+    def outputs_by_name(self) -> dict[str, TensorMetadata]:
+        """What the model gives."""
+        return {each.name: each for each in self.outputs}
+
+    @cached_property
+    def all_outputs(self) -> tuple[RequestedOutput, ...]:
+        """What is wanted by who names nothing."""
+        return tuple(RequestedOutput(each.name) for each in self.outputs)
 
 
 @dataclass(frozen=True)
@@ -64,9 +84,11 @@ def read_request(body: bytes, header_length: bytes | None, signature: Signature)
     if header_length is not None and header_length.strip() == b"0":
         return _read_bare_tensor(body, signature)
     head, tail = _split(body, header_length)
-    message = _decode(_request_decoder, head)
+    large = read_large(head) if len(head) >= LARGE_BYTES else None
+    message, numbers = large or (_decode(_request_decoder, head), {})
     outputs = _wanted(message, signature)
-    return Request(_read_inputs(message.inputs, tail, signature), outputs, message.id)
+    check_inputs(message.inputs, signature)
+    return Request(in_order(read_tensors(message.inputs, tail, numbers), signature), outputs, message.id)
 
 
 def write_response(name: str, request: Request, outputs: Tensors, signature: Signature) -> tuple[bytes, int | None]:
@@ -75,10 +97,9 @@ def write_response(name: str, request: Request, outputs: Tensors, signature: Sig
     Raises:
         Malformed: an output cannot be written in the form that was asked for.
     """
-    datatypes = {each.name: each.datatype for each in signature.outputs}
     tensors, blobs = [], []
     for wanted, is_binary in request.outputs:
-        array, datatype = outputs[wanted], datatypes[wanted]
+        array, datatype = outputs[wanted], signature.outputs_by_name[wanted].datatype
         tensor: dict[str, Any] = {"name": wanted, "datatype": datatype, "shape": list(array.shape)}
         if is_binary:
             blobs.append(to_bytes(array, datatype))
@@ -93,16 +114,17 @@ def write_response(name: str, request: Request, outputs: Tensors, signature: Sig
     return b"".join((head, *blobs)), len(head) if blobs else None
 
 
-def write_request(inputs: Tensors, output: str, signature: Signature) -> tuple[bytes, int]:
-    """A request in binary for one output, as a server asks its twin; and the length of its JSON part."""
+def write_request(inputs: Tensors, output: str | None, signature: Signature) -> tuple[bytes, int]:
+    """A request in binary for one output or all, as a server asks its twin; and the length of its JSON part."""
     datatypes = {each.name: each.datatype for each in signature.inputs}
     tensors, blobs = [], []
     for name, array in inputs.items():
         blobs.append(to_bytes(array, datatypes[name]))
         size = {"binary_data_size": len(blobs[-1])}
         tensors.append({"name": name, "datatype": datatypes[name], "shape": list(array.shape), "parameters": size})
-    wanted = [{"name": output, "parameters": {"binary_data": True}}]
-    head = orjson.dumps({"inputs": tensors, "outputs": wanted})
+    wanted = [each.name for each in signature.outputs] if output is None else [output]
+    outputs = [{"name": name, "parameters": {"binary_data": True}} for name in wanted]
+    head = orjson.dumps({"inputs": tensors, "outputs": outputs})
     return b"".join((head, *blobs)), len(head)
 
 
@@ -124,10 +146,15 @@ def _split(body: bytes, header_length: bytes | None) -> tuple[memoryview, memory
         found = quote(header_length.decode("latin-1"))
         message = f"Inference-Header-Content-Length: found {found}; allowed: 0 to {len(body)}, the body's length"
         raise Malformed(message)
-    return view[: int(header_length)], view[int(header_length) :]
+    head, tail = view[: int(header_length)], view[int(header_length) :]
+    # Tensors that are kept keep the bytes they lie in: never those of a head that is longer than they are.
+    return head, memoryview(bytes(tail)) if len(tail) < len(head) else tail
 
 
 def _decode(decoder: msgspec.json.Decoder[_Message], text: memoryview) -> _Message:
+    if len(text) > JSON_LIMIT_BYTES:
+        message = f"the JSON part: found {len(text)} bytes; allowed: {JSON_LIMIT_BYTES}, larger tensors in binary"
+        raise Malformed(message)
     try:
         return decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -137,22 +164,66 @@ def _decode(decoder: msgspec.json.Decoder[_Message], text: memoryview) -> _Messa
         raise Malformed("the JSON part: nested too deeply") from None
 
 
-def _read_inputs(tensors: Sequence[InputTensor], tail: memoryview, signature: Signature) -> dict[str, NDArray[Any]]:
-    declared = {each.name: each for each in signature.inputs}
+def check_inputs(tensors: Sequence[InputTensor], signature: Signature) -> None:
+    """See that these are inputs of the model, of its datatypes and shapes.
+
+    Raises:
+        Malformed: one is not.
+    """
     for tensor in tensors:
-        if tensor.name not in declared:
+        declared = signature.inputs_by_name.get(tensor.name)
+        if declared is None:
             message = f"input {quote(tensor.name)} is unknown; the model takes {_names(signature.inputs)}"
             raise Malformed(message)
-        _check_against(tensor, declared[tensor.name])
-    arrays = read_tensors(tensors, tail)
-    missing = [name for name in declared if name not in arrays]
-    if missing:
-        message = f"input {quote(missing[0])} is missing; the model takes {_names(signature.inputs)}"
+        _check_against(tensor, declared)
+
+
+def in_order(arrays: Tensors, signature: Signature) -> Tensors:
+    """The inputs in the model's order.
+
+    Raises:
+        Malformed: one is missing.
+    """
+    if len(arrays) < len(signature.inputs):
+        missing = next(each.name for each in signature.inputs if each.name not in arrays)
+        message = f"input {quote(missing)} is missing; the model takes {_names(signature.inputs)}"
         raise Malformed(message)
-    return {name: arrays[name] for name in declared}
+    return {name: arrays[name] for name in signature.inputs_by_name}
+
+
+def wanted_outputs(outputs: Sequence[RequestedOutput], signature: Signature) -> tuple[RequestedOutput, ...]:
+    """The outputs that were asked for: all, if none is named.
+
+    Raises:
+        Malformed: one is unknown, named twice, or wanted in a form that is not spoken here.
+    """
+    if not outputs:
+        return signature.all_outputs
+    seen: set[str] = set()
+    for each in outputs:
+        if each.name not in signature.outputs_by_name:
+            message = f"output {quote(each.name)} is unknown; the model gives {_names(signature.outputs)}"
+            raise Malformed(message)
+        if each.name in seen:
+            message = f"output {quote(each.name)} is named twice"
+            raise Malformed(message)
+        seen.add(each.name)
+        if each.parameters.get("classification"):
+            message = f"output {quote(each.name)}: the classification extension is not spoken here"
+            raise Malformed(message)
+        _refuse_shared_memory(f"output {quote(each.name)}", each.parameters)
+    return tuple(outputs)
+
+
+def _refuse_shared_memory(where: str, parameters: Parameters) -> None:
+    if "shared_memory_region" in parameters:
+        message = f"{where}: the shared memory extension is not spoken here"
+        raise Malformed(message)
 
 
 def _check_against(tensor: InputTensor, declared: TensorMetadata) -> None:
+    if tensor.parameters:
+        _refuse_shared_memory(f"input {quote(tensor.name)}", tensor.parameters)
     if tensor.datatype != declared.datatype:
         found = quote(tensor.datatype)
         message = f"input {quote(tensor.name)}: found datatype {found}; allowed: {declared.datatype}"
@@ -169,16 +240,10 @@ def _check_against(tensor: InputTensor, declared: TensorMetadata) -> None:
 
 def _wanted(message: InferenceRequest, signature: Signature) -> tuple[tuple[str, bool], ...]:
     is_binary_by_default = message.parameters.get("binary_data_output") is True
-    known = {each.name for each in signature.outputs}
-    outputs = message.outputs or [RequestedOutput(each.name) for each in signature.outputs]
-    for each in outputs:
-        if each.name not in known:
-            text = f"output {quote(each.name)} is unknown; the model gives {_names(signature.outputs)}"
-            raise Malformed(text)
-        if each.parameters.get("classification"):
-            text = f"output {quote(each.name)}: the classification extension is not spoken here"
-            raise Malformed(text)
-    return tuple((each.name, each.parameters.get("binary_data", is_binary_by_default) is True) for each in outputs)
+    return tuple(
+        (each.name, each.parameters.get("binary_data", is_binary_by_default) is True)
+        for each in wanted_outputs(message.outputs, signature)
+    )
 
 
 def _read_bare_tensor(body: bytes, signature: Signature) -> Request:

@@ -1,5 +1,6 @@
 """What a server exports: counters for the controller, histograms for people."""
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -18,6 +19,8 @@ from quanary.wire import metrics as names
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+# Of a tiny model's request, counting each outcome by itself was a tenth: some together cost a third of that.
+OUTCOMES_TOGETHER: Final = 64
 
 
 class Metrics:
@@ -29,18 +32,38 @@ class Metrics:
         self._deadline = deadline_seconds
         self.gates = CollectorRegistry()
         self.people = CollectorRegistry()
+        self.before_rendering: list[Callable[[], None]] = []  # of those who count some together
+        self._outcomes: list[tuple[int, float, float | None]] = []
         self._requests = self._count(names.REQUESTS, "outcomes of user requests")
         self._errors = self._count(names.ERRORS, "requests answered 5xx, or not at all at the deadline")
         self._over_budget = self._count(names.OVER_BUDGET, "requests slower than the p99 budget")
         self._dropped = self._count(names.COMPARISONS_DROPPED, "sampled answers that could not be compared")
+        # Looked up for every pair: finding a label costs more than counting.
+        self._by_twin: dict[str, tuple[Counter, ...]] = {}
         self._compared = self._count_by_twin(names.COMPARED, "sampled answers compared with the twin's")
-        self._mismatched = self._count_by_twin(names.MISMATCHED, "compared answers that differ in top-1")
+        self._mismatched = self._count_by_twin(names.MISMATCHED, "compared answers that differ")
         self._compared_distinct = self._count_by_twin(names.COMPARED_DISTINCT, "compared inputs, each once in an hour")
         self._mismatched_distinct = self._count_by_twin(names.MISMATCHED_DISTINCT, "of those, answers that differ")
         self._slower = self._count_by_twin(names.SLOWER_THAN_TWIN, "compared answers whose model ran longer here")
+        self._escalated = self._count(names.ESCALATED, "answers of low confidence given by float, or sent to review")
+        self._escalations_refused = self._count(names.ESCALATIONS_REFUSED, "answers of low confidence not escalated")
+        self._escalation_refusals = self._count_by_reason(names.ESCALATION_REFUSALS, "escalations refused, by reason")
+        self._reviews_lost = self._count_by_reason(names.REVIEWS_LOST, "reviews that the sink will never get")
+        self._reviews_waiting = Gauge(names.REVIEWS_WAITING, "reviews not yet sent", registry=self.people)
         edges = names.latency_edges(latency_budget_seconds)
         self._request_duration = self._observe(names.REQUEST_DURATION, "user requests, body read to answer", edges)
         self._execution_duration = self._observe(names.EXECUTION_DURATION, "the model alone", edges)
+        self._execution_of_twin = self._observe_by_twin(names.EXECUTION_OF_TWIN, "the twin's model, if compared", edges)
+        self._divergence: Histogram | None = None
+        self._mismatched_before_escalation = Counter(
+            names.MISMATCHED_BEFORE_ESCALATION,
+            "compared answers of the models themselves that differ",
+            (names.TWIN_LABEL,),
+            registry=self.people,
+        )
+        self._predictions = Counter(
+            names.PREDICTIONS, "answers to users by class", (names.CLASS_LABEL,), registry=self.people
+        )
 
     def describe_model(self, **labels: str) -> None:
         """Say which model this is."""
@@ -53,6 +76,16 @@ class Metrics:
 
     def count_answer(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         """One outcome, at the moment the answer leaves or the deadline passes."""
+        self._outcomes.append((status, latency_seconds, execution_seconds))
+        if len(self._outcomes) >= OUTCOMES_TOGETHER:
+            self._count_outcomes()
+
+    def _count_outcomes(self) -> None:
+        for each in self._outcomes:
+            self._count_outcome(*each)
+        self._outcomes.clear()
+
+    def _count_outcome(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         is_late = latency_seconds >= self._deadline
         self._requests.inc()
         self._request_duration.observe(latency_seconds)
@@ -65,23 +98,81 @@ class Metrics:
 
     def count_comparison(self, twin: str, *, is_match: bool, is_slower: bool, is_distinct: bool) -> None:
         """One pair compared with the twin of that short digest."""
-        # Every series of a twin appears with its first pair, so that a ratio never lacks one half.
-        self._compared.labels(twin).inc()
-        self._mismatched.labels(twin).inc(not is_match)
-        self._compared_distinct.labels(twin).inc(is_distinct)
-        self._mismatched_distinct.labels(twin).inc(is_distinct and not is_match)
-        self._slower.labels(twin).inc(is_slower)
+        compared, mismatched, compared_distinct, mismatched_distinct, slower = self._pairs_with(twin)
+        compared.inc()
+        if not is_match:
+            mismatched.inc()
+        if is_distinct:
+            compared_distinct.inc()
+        if is_distinct and not is_match:
+            mismatched_distinct.inc()
+        if is_slower:
+            slower.inc()
+
+    def observe_pair(
+        self, twin: str, *, is_own_match: bool, divergence: float | None, execution_seconds: float | None
+    ) -> None:
+        """For people: what the two models of a compared pair themselves said, and how long the twin's ran."""
+        self._mismatched_before_escalation.labels(twin).inc(not is_own_match)
+        if divergence is not None and self._divergence is not None:
+            self._divergence.labels(twin).observe(divergence)
+        if execution_seconds is not None:
+            self._execution_of_twin.labels(twin).observe(execution_seconds)
+
+    def _pairs_with(self, twin: str) -> tuple[Counter, ...]:
+        """The counters of that twin; each appears with its first pair, so that a ratio never lacks one half."""
+        counters = self._by_twin.get(twin)
+        if counters is None:
+            families = (
+                self._compared,
+                self._mismatched,
+                self._compared_distinct,
+                self._mismatched_distinct,
+                self._slower,
+            )
+            counters = self._by_twin[twin] = tuple(each.labels(twin) for each in families)
+        return counters
+
+    def measure_divergence(self, limit: float) -> None:
+        """From now on there is a divergence, and this is its limit."""
+        edges = names.divergence_edges(limit)
+        self._divergence = self._observe_by_twin(names.DIVERGENCE, "how far answers to one input are apart", edges)
+
+    def count_predictions(self, said: str, rows: int) -> None:
+        """So many answers of that class."""
+        self._predictions.labels(said).inc(rows)
 
     def count_dropped(self) -> None:
         """One sampled answer that could not be compared."""
         self._dropped.inc()
 
+    def count_escalated(self) -> None:
+        """One answer given by float instead, or sent to review."""
+        self._escalated.inc()
+
+    def count_escalation_refused(self, reason: str) -> None:
+        """One answer of low confidence given all the same."""
+        self._escalations_refused.inc()
+        self._escalation_refusals.labels(reason).inc()
+
+    def count_reviews_lost(self, reason: str, reviews: int = 1) -> None:
+        """Reviews that the sink will never get."""
+        self._reviews_lost.labels(reason).inc(reviews)
+
+    def show_reviews_waiting(self, reviews: int) -> None:
+        """How many the sink has not taken yet."""
+        self._reviews_waiting.set(reviews)
+
     def render_gates(self) -> bytes:
         """The counters alone, in the text format."""
+        self._count_outcomes()
         return generate_latest(self.gates)
 
     def render_all(self) -> bytes:
         """Counters and histograms."""
+        self._count_outcomes()
+        for settle in self.before_rendering:
+            settle()
         return generate_latest(self.gates) + generate_latest(self.people)
 
     def _count(self, name: str, text: str) -> Counter:
@@ -89,6 +180,12 @@ class Metrics:
 
     def _count_by_twin(self, name: str, text: str) -> Counter:
         return Counter(name, text, (names.TWIN_LABEL,), registry=self.gates)
+
+    def _count_by_reason(self, name: str, text: str) -> Counter:
+        return Counter(name, text, (names.REASON_LABEL,), registry=self.people)
+
+    def _observe_by_twin(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, (names.TWIN_LABEL,), buckets=edges, registry=self.people)
 
     def _observe(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, buckets=edges, registry=self.people)

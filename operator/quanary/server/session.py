@@ -1,9 +1,10 @@
 """The model itself: its file checked, and its ONNX Runtime session."""
 
+import ctypes
 import hashlib
 import os
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,12 +42,25 @@ class UnservableModel(ValueError):  # noqa: N818
     """A model file that this server refuses; the text says what was found and what is allowed."""
 
 
-@dataclass(frozen=True)
 class ModelFile:
-    """A model file as it was hashed: the session is made of the very bytes that the digest speaks of."""
+    """A model file as it was hashed: the session is made of the very bytes that the digest speaks of.
 
-    content: bytes
-    digest: str
+    They lie in a file of memory until they are loaded: a session out of bytes would hold on to them for ever.
+    """
+
+    def __init__(self, content: bytes, digest: str) -> None:
+        """Keep a copy of `content`."""
+        self.digest = digest
+        descriptor = os.memfd_create("model")
+        self._close = weakref.finalize(self, os.close, descriptor)
+        self.path = f"/proc/self/fd/{descriptor}"  # where they can be read until `release`, by this process alone
+        Path(self.path).write_bytes(content)
+
+    def release(self) -> None:
+        """Give their memory back, and what reading a model leaves behind."""
+        self._close()
+        # The C library keeps what was freed for later; it is about as much as the model itself.
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_model(path: Path, digest: str = "") -> ModelFile:
@@ -68,24 +82,26 @@ def read_model(path: Path, digest: str = "") -> ModelFile:
 
 
 class Session:
-    """A loaded model. `run` is for one thread at a time."""
+    """A loaded model."""
 
     def __init__(self, model: ModelFile, threads: int) -> None:
-        """Load the model.
+        """Load the model, whose bytes are released.
 
         Raises:
             UnservableModel: it is no model, leans on other files or operators, or speaks no tensors.
         """
-        check_self_contained(model.content)
+        self.threads = threads
+        self.operators = check_self_contained(model.path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             message = f"ONNX Runtime {onnxruntime.__version__} refuses the model: {error}"
             raise UnservableModel(message) from error
+        model.release()
         self.signature = Signature(
             tuple(_metadata(each) for each in self._session.get_inputs()),
             tuple(_metadata(each) for each in self._session.get_outputs()),
@@ -100,15 +116,21 @@ class Session:
         """One inference on zeros, varying dimensions 1: the first one allocates and is slow."""
         self.run({each.name: _zeros(each) for each in self.signature.inputs})
 
+    def shrink(self, inputs: Tensors) -> None:
+        """Run once more, and give back the memory that larger runs have taken."""
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._session.run(self._outputs, dict(inputs), options)
 
-def check_self_contained(content: bytes) -> None:
-    """Refuse a model that names files or operators outside of itself.
+
+def check_self_contained(path: str) -> frozenset[str]:
+    """Refuse a model that names files or operators outside of itself; the types of the operators it has.
 
     Raises:
         UnservableModel: it does, or it is no ONNX model.
     """
     try:
-        model = onnx.load_model_from_string(content)
+        model = onnx.load_model(path, load_external_data=False)
     except Exception as error:
         message = f"the file is no ONNX model: {error}"
         raise UnservableModel(message) from error
@@ -123,6 +145,7 @@ def check_self_contained(content: bytes) -> None:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             message = f"tensor {tensor.name!r}: found external data; allowed: a model that is one file"
             raise UnservableModel(message)
+    return frozenset(node.op_type for graph in graphs for node in _nodes(graph))
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -7,12 +7,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from quanary.api.names import Variant
+from quanary.server.escalation import MEASURES
 from quanary.server.machine import threads_allowed
 from quanary.wire.launch import ServeArguments
 from quanary.wire.machine import parse_features
 
 # From "not ready" until no gateway sends new requests.
 NOTICE_SECONDS: Final = 5.0
+Want = tuple[str, bool, str]  # an argument, whether it is fine, what is allowed
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,13 @@ class Settings:
             ("latency_budget_seconds", 0 < arguments.latency_budget_seconds < math.inf, "more than 0"),
             ("deadline_seconds", 0 < arguments.deadline_seconds < math.inf, "more than 0"),
             ("threads", arguments.threads >= 0, "0 or more"),
+            *_wants_of_ports(arguments),
+            ("max_batch", 0 <= arguments.max_batch <= 1024, "0 to 1024"),
             ("twin_url", _is_http(arguments.twin_url), "http://HOST:PORT or nothing"),
+            ("upstream", _is_http(arguments.upstream), "http://HOST:PORT or nothing"),
             ("critical_header", _is_header(arguments.critical_header), "NAME=VALUE or nothing"),
+            *_wants_of_critical(arguments),
+            *_wants_of_escalation(arguments),
         )
         for name, is_fine, allowed in wants:
             if not is_fine:
@@ -60,6 +67,59 @@ class Settings:
             required_features=parse_features(arguments.cpu_features),
             certified_features=parse_features(arguments.certified_on),
         )
+
+
+def _wants_of_ports(arguments: ServeArguments) -> tuple[Want, ...]:
+    must, may = ("http_port", "metrics_port"), ("grpc_port", "twin_port")
+    ports = [port for name in (*must, *may) if (port := getattr(arguments, name))]
+    bounds = [(name, 1, "1 to 65535") for name in must] + [(name, 0, "1 to 65535, or 0 for none") for name in may]
+    return (
+        *((name, least <= getattr(arguments, name) <= 65535, allowed) for name, least, allowed in bounds),
+        *((name, ports.count(getattr(arguments, name)) <= 1, "a port of its own") for name in (*must, *may)),
+    )
+
+
+def _wants_of_critical(arguments: ServeArguments) -> tuple[Want, ...]:
+    path = arguments.critical_path
+    # Under the protocol's own, even the probes of the kubelet would be marked.
+    is_prefix = bool(re.fullmatch(r"((?!/v2(/|$))(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?", path))
+    is_marked = bool(arguments.critical_header) or not path
+    return (
+        ("critical_path", is_prefix, "a path prefix such as /critical, or nothing"),
+        ("critical_path", is_marked, "one beside --critical-header, or nothing"),
+    )
+
+
+def _wants_of_escalation(arguments: ServeArguments) -> tuple[Want, ...]:
+    wants: tuple[Want, ...] = (
+        ("escalate_below", 0 <= arguments.escalate_below <= 1, "0 to 1"),
+        ("escalate_by", arguments.escalate_by in MEASURES, ", ".join(MEASURES)),
+        ("escalate_to", arguments.escalate_to in ("float", "review"), "float or review"),
+        ("escalation_budget", 0 <= arguments.escalation_budget <= 1, "0 to 1"),
+        ("review_sink", _is_sink(arguments.review_sink), "http:// or https://HOST[:PORT][/PATH], or nothing"),
+    )
+    if not arguments.escalate_below:
+        return wants
+    is_review = arguments.escalate_to == "review"
+    return (
+        *wants,
+        ("escalate_below", arguments.variant == "int8", "0 for a float model: only INT8's answers are escalated"),
+        ("escalate_output", bool(arguments.escalate_output) or arguments.escalate_by != "output", "an output's name"),
+        ("twin_url", bool(arguments.twin_url) or is_review, "http://HOST:PORT of float, to escalate to"),
+        ("review_sink", bool(arguments.review_sink) or not is_review, "a URL, to send reviews to"),
+        ("review_spool", bool(arguments.review_spool) or not is_review, "a folder, for reviews that wait"),
+    )
+
+
+def _is_sink(url: str) -> bool:
+    if not re.fullmatch(r"[\x21-\x7e]*", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return not url or (is_whole and "@" not in parts.netloc and not parts.fragment)
 
 
 def _is_http(url: str) -> bool:

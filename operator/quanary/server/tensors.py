@@ -5,9 +5,11 @@ what is allowed.
 """
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +38,10 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BYTES": np.dtype(np.object_),
 }
 LENGTH_BYTES: Final = 4  # before each BYTES element
+_PACKED_LIMIT: Final = 1024
 _RANK_LIMIT: Final = 8  # of nested JSON data
+# A dimension of zero must not carry others that no array can have.
+_ELEMENTS_LIMIT: Final = 2**31
 _PYTHON_TYPES: Final[dict[str, type]] = {"b": bool, "i": int, "u": int, "f": float, "O": str}
 
 
@@ -44,8 +49,10 @@ class Malformed(ValueError):  # noqa: N818
     """A message that breaks the protocol or does not fit the model; the text is for its sender."""
 
 
-def read_tensors(tensors: Sequence[Tensor], tail: memoryview) -> dict[str, NDArray[Any]]:
-    """Arrays out of described tensors and the bytes that follow the JSON part.
+def read_tensors(
+    tensors: Sequence[Tensor], tail: memoryview, numbers: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+) -> dict[str, NDArray[Any]]:
+    """Arrays out of described tensors and the bytes that follow the JSON part; `numbers` are data read already.
 
     Raises:
         Malformed: a shape, a count or a length is a lie, a datatype unknown, a name given twice.
@@ -57,9 +64,9 @@ def read_tensors(tensors: Sequence[Tensor], tail: memoryview) -> dict[str, NDArr
             message = f"tensor {quote(tensor.name)} is given twice"
             raise Malformed(message)
         size = _binary_size(tensor, len(tail) - offset)
-        count = _count(tensor)
+        _count(tensor)
         if size is None:
-            array = _from_json(tensor, count)
+            array = from_values(tensor, numbers[tensor.name]) if tensor.name in numbers else _from_json(tensor)
         else:
             array = from_bytes(tensor, tail[offset : offset + size])
             offset += size
@@ -129,10 +136,16 @@ def _count(tensor: Tensor) -> int:
     if tensor.datatype not in ELEMENT_BYTES:
         message = f"{_name(tensor)}: found datatype {quote(tensor.datatype)}; allowed: {', '.join(ELEMENT_BYTES)}"
         raise Malformed(message)
-    if any(size < 0 for size in tensor.shape):
+    if min(tensor.shape, default=0) < 0:
         message = f"{_name(tensor)}: found shape {shape_text(tensor.shape)}; allowed: no negative dimension"
         raise Malformed(message)
-    return math.prod(tensor.shape)
+    count = math.prod(tensor.shape)
+    if (count or math.prod(size or 1 for size in tensor.shape)) >= _ELEMENTS_LIMIT:
+        message = (
+            f"{_name(tensor)}: found shape {shape_text(tensor.shape)}; allowed: fewer than {_ELEMENTS_LIMIT} elements"
+        )
+        raise Malformed(message)
+    return count
 
 
 def _length_prefixed(tensor: Tensor, data: memoryview, count: int) -> list[str]:
@@ -165,13 +178,15 @@ def _strings(tensor: Tensor, items: Sequence[str], count: int) -> NDArray[Any]:
     return array
 
 
-def _from_json(tensor: Tensor, count: int) -> NDArray[Any]:
-    if tensor.datatype == "FP16":
-        message = f"{_name(tensor)}: FP16 has no JSON form; send it in binary"
-        raise Malformed(message)
-    values = _flat_values(tensor)
+def from_values(tensor: Tensor, values: Sequence[Any] | NDArray[np.float64]) -> NDArray[Any]:
+    """The flat array of Python values: numbers, truth values, text or UTF-8.
+
+    Raises:
+        Malformed: they are not as many as the shape takes, or lie outside of the datatype.
+    """
+    count = _count(tensor)
     if tensor.datatype == "BYTES":
-        return _strings(tensor, values, count)
+        return _strings(tensor, [_text(tensor, each) if isinstance(each, bytes) else each for each in values], count)
     _check_count(tensor, len(values), count)
     try:
         return _narrow(values, DTYPES[tensor.datatype])
@@ -180,12 +195,22 @@ def _from_json(tensor: Tensor, count: int) -> NDArray[Any]:
         raise Malformed(message) from None
 
 
-def _narrow(values: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_json(tensor: Tensor) -> NDArray[Any]:
+    if tensor.datatype == "FP16":
+        message = f"{_name(tensor)}: FP16 has no JSON form; send it in binary"
+        raise Malformed(message)
+    return from_values(tensor, _flat_values(tensor))
+
+
+def _narrow(values: Sequence[Any] | NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind != "f":
         return np.array(values, dtype)
+    if dtype.itemsize == 4 and not isinstance(values, np.ndarray) and len(values) <= _PACKED_LIMIT:
+        # Packing raises OverflowError, and is several times as fast as what numpy needs to.
+        return np.frombuffer(struct.pack(f"<{len(values)}f", *values), dtype)
     # By way of FP64: numpy turns a list's overflow into infinity, an array's into an error.
     with np.errstate(over="raise"):
-        return np.array(values, np.float64).astype(dtype)
+        return np.asarray(values, np.float64).astype(dtype)
 
 
 def _flat_values(tensor: Tensor) -> list[Any]:
@@ -201,7 +226,8 @@ def _flat_values(tensor: Tensor) -> list[Any]:
             message = f"{_name(tensor)}: nested data does not have shape {shape_text(tensor.shape)}"
             raise Malformed(message)
         values = list(chain.from_iterable(values))
-    return list(values)
+    flat: list[Any] = values
+    return flat
 
 
 @cache

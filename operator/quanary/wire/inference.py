@@ -1,4 +1,4 @@
-"""Messages of the Open Inference Protocol v2 (REST), as bytes carry them. No tensors, no transport.
+"""Messages of the Open Inference Protocol v2, as JSON carries them. No tensors, no transport.
 
 Shapes are row-major lists of dimensions; -1 in metadata is a dimension that varies. Unknown fields are ignored, as the
 protocol asks, so that extensions of a client do no harm.
@@ -10,7 +10,7 @@ import msgspec
 
 # With the binary extension a body is this many bytes of JSON, then the tensors, little-endian, in order.
 HEADER_LENGTH: Final = "inference-header-content-length"
-# On every answer: the first 10 hex digits of the model's digest.
+# On every answer: the first 10 hex digits of the digest of the model that gave it.
 DIGEST_HEADER: Final = "quanary-digest"
 # On a twin's answer: how long the model itself ran.
 EXECUTION_HEADER: Final = "quanary-execution-seconds"
@@ -19,10 +19,15 @@ HOPS_HEADER: Final = "quanary-hops"
 ASKER_HEADER: Final = "quanary-asker"
 # On an answer that float gave instead of INT8, or that was also sent to review: `float` or `review`.
 ESCALATED_HEADER: Final = "quanary-escalated"
+# On a question over the twin port whose answer a user waits for, so that it goes before comparisons: why it is asked.
+ESCALATION_HEADER: Final = "quanary-escalation"
+UNSURE: Final = "unsure"
+CRITICAL: Final = "critical"
 
 MODEL_VERSION: Final = "1"
 PLATFORM: Final = "onnx_onnxv1"
-EXTENSIONS: Final = ("binary_tensor_data",)
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "statistics")
+BACKEND: Final = "onnxruntime"
 
 # Bytes of one element; BYTES elements are a little-endian uint32 length and as many bytes.
 ELEMENT_BYTES: Final = {
@@ -119,3 +124,72 @@ class ErrorMessage(msgspec.Struct, frozen=True):
     """The body of every answer that is not a 2xx."""
 
     error: str
+
+
+class TensorConfig(msgspec.Struct, frozen=True):
+    """An input or output as a model's configuration says it."""
+
+    name: str
+    data_type: str  # TYPE_FP32
+    dims: tuple[int, ...]
+
+
+class ModelConfig(msgspec.Struct, frozen=True):
+    """GET /v2/models/NAME/config: what clients of Triton read of it."""
+
+    name: str
+    platform: str
+    backend: str
+    max_batch_size: int  # 0: shapes are whole, a batch dimension is one of them
+    input: tuple[TensorConfig, ...]
+    output: tuple[TensorConfig, ...]
+
+
+class Duration(msgspec.Struct, frozen=True):
+    """How often, and nanoseconds altogether."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class InferenceDurations(msgspec.Struct, frozen=True):
+    """Where the time went; what is not measured apart stays zero."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class ModelStatistics(msgspec.Struct, frozen=True):
+    """One model since its start."""
+
+    name: str
+    version: str
+    last_inference: int  # milliseconds since the epoch; 0: none yet
+    inference_count: int
+    execution_count: int
+    inference_stats: InferenceDurations
+
+
+class StatisticsAnswer(msgspec.Struct, frozen=True):
+    """GET /v2/models/NAME/stats."""
+
+    model_stats: tuple[ModelStatistics, ...]
+
+
+class ModelIndex(msgspec.Struct, frozen=True):
+    """One model of POST /v2/repository/index."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class IndexRequest(msgspec.Struct, frozen=True):
+    """What of the repository is asked for."""
+
+    ready: bool = False

@@ -19,7 +19,11 @@ MODEL_FILE: Final = f"{MODEL_DIRECTORY}/model.onnx"
 MODEL_REPORT: Final = f"{MODEL_DIRECTORY}/report.json"
 # What a Triton container serves from: every folder in it is a model, so nothing else may lie there.
 MODEL_REPOSITORY: Final = f"{MODEL_DIRECTORY}/repository"
+# A page of the front's metrics port: whether the server behind it answers.
+UPSTREAM_LIVE_PATH: Final = "/upstream/live"
 SPOOL_DIRECTORY: Final = "/spool"
+# What a server keeps there at most, so that its volume can hold it.
+SPOOL_BYTES_LIMIT: Final = 256 * 2**20
 WORK_DIRECTORY: Final = "/work"
 # Where the claim of a `pvc://claim/path` is mounted, read-only: /pvc/claim.
 CLAIMS_DIRECTORY: Final = "/pvc"
@@ -145,9 +149,23 @@ class FetchArguments(Arguments):
     uri: str = argument("where the file is", positional=True)
     sha256: str = argument("what its sha256 must be")
     out: str = argument("the path to write")
-    report_out: str = argument("the path to write the artifact's report.json to; not fetched if empty", default="")
+    report_out: str = argument("the path to write the artifact's report.json to, if it has one", default="")
     field: str = argument("the field of the resource to name in a refusal", default="spec.model")
     insecure_host: tuple[str, ...] = argument("a host that may be spoken to without TLS", default=())
+    termination_log: str = argument("where to leave a refusal for the controller", default="")
+
+
+@dataclass(frozen=True)
+class RepositoryArguments(Arguments):
+    """`quanary repository`: Triton's model repository of one model (an init container of a Triton pod)."""
+
+    model: str = argument("the verified ONNX file", positional=True)
+    name: str = argument("the model's name in request paths")
+    out: str = argument("the repository's folder, on the same volume as the model", default=MODEL_REPOSITORY)
+    max_batch: int = argument("requests of one inference at most; 0: found by a sweep", default=0)
+    latency_budget_seconds: float = argument("twice the longest inference that the sweep takes", default=0.1)
+    threads: int = argument("threads of one inference; 0: from the CPU limit of the cgroup", default=0)
+    field: str = argument("the field of the resource to name in a refusal", default="spec.model")
     termination_log: str = argument("where to leave a refusal for the controller", default="")
 
 
@@ -172,6 +190,7 @@ class QuantizeArguments(Arguments):
     method: str = argument("auto, minmax, percentile, entropy or meansquarederror", default="auto")
     objective: str = argument("latency or size: what the search minimises within the budget", default="latency")
     max_evaluations: int = argument("candidates and layers the search may try", default=150)
+    search_seconds: float = argument("time the search may take; 0: as long as it needs", default=0.0)
     full_range: bool = argument("8-bit weights: the certificate then holds on this kind of CPU alone", default=False)
     samples: int = argument("calibration samples to use at most", default=512)
     keep_float: tuple[str, ...] = argument("a node, by name or pattern, to leave in float", default=())

@@ -16,13 +16,13 @@ SLOWER_THAN_TWIN: Final = "quanary_slower_than_twin_total"  # of compared, by mo
 COMPARISONS_DROPPED: Final = "quanary_comparisons_dropped_total"  # sampled, but the queue was full or the twin failed
 
 # Of an INT8 server alone, over the requests of users and of twins: inputs against the calibration of its artifact.
-INPUTS_CHECKED: Final = "quanary_inputs_checked_total"  # requests
+INPUTS_CHECKED: Final = "quanary_inputs_checked_total"  # requests; each row of a batch is one
 INPUTS_OUT_OF_RANGE: Final = "quanary_inputs_out_of_range_total"  # of those: any value of any input out of range
 INPUT_WINDOWS: Final = "quanary_input_windows_total"  # stretches of requests whose distribution was judged
 INPUT_WINDOWS_DRIFTED: Final = "quanary_input_windows_drifted_total"  # of those: PSI of any input over its threshold
 # Of an INT8 server alone, over users' requests.
 ESCALATED: Final = "quanary_escalated_total"  # answered by float instead, or sent to review
-ESCALATIONS_REFUSED: Final = "quanary_escalations_refused_total"  # confidence was low, but the budget spent
+ESCALATIONS_REFUSED: Final = "quanary_escalations_refused_total"  # confidence was low, but the answer not escalated
 
 GATE_COUNTERS: Final = (
     REQUESTS,
@@ -54,11 +54,12 @@ MISMATCHED_BEFORE_ESCALATION: Final = "quanary_mismatched_before_escalation_tota
 PREDICTIONS: Final = "quanary_predictions_total"  # label class: the 20 first seen and `other`
 INPUT_OUT_OF_RANGE: Final = "quanary_input_out_of_range_total"  # label input: requests
 INPUT_PSI: Final = "quanary_input_psi_ratio"  # label input: PSI of the newest window over its threshold
-REVIEWS_LOST: Final = "quanary_reviews_lost_total"  # past the bound of the spool
-REVIEWS_WAITING: Final = "quanary_reviews_waiting"
+ESCALATION_REFUSALS: Final = "quanary_escalation_refusals_total"  # label reason: of escalations_refused
+REVIEWS_LOST: Final = "quanary_reviews_lost_total"  # label reason: past the bound of the spool, or refused by the sink
+REVIEWS_WAITING: Final = "quanary_reviews_waiting"  # in memory and in the spool
 BATCH_SIZE: Final = "quanary_batch_size_requests"  # of one inference
 QUEUED: Final = "quanary_queued_requests"  # wait for the model now
-CPU_SECONDS: Final = "quanary_cpu_seconds_total"  # of all containers that serve: per request, divide by requests
+CPU_SECONDS: Final = "quanary_cpu_seconds_total"  # of the process: per request, divide by requests
 ENERGY: Final = "quanary_energy_joules_total"  # label source: rapl (of the whole CPU package) or estimated
 COST: Final = "quanary_cost_total"  # in the currency of the configured price of a core-hour
 
@@ -67,6 +68,7 @@ TWIN_LABEL: Final = "twin"
 INPUT_LABEL: Final = "input"
 CLASS_LABEL: Final = "class"
 SOURCE_LABEL: Final = "source"
+REASON_LABEL: Final = "reason"
 
 # Identity of a series: labels that the scrape puts on the target, never what a pod says of itself.
 NAMESPACE: Final = "namespace"
@@ -74,6 +76,11 @@ POD: Final = "pod"
 MODEL: Final = "quanary_model"
 DIGEST: Final = "quanary_digest"
 VARIANT: Final = "quanary_variant"
+
+
+def divergence_edges(limit: float) -> tuple[float, ...]:
+    """Histogram edges around the limit: `limit * 2**j`, j = -10..3; the limit itself is an edge."""
+    return tuple(limit * 2.0**j for j in range(-10, 4))
 
 
 def latency_edges(budget_seconds: float) -> tuple[float, ...]:

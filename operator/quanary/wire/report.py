@@ -20,6 +20,8 @@ SCHEMA_VERSION: Final = 1
 
 # What a run leaves in its folder, and what a published artifact has as layers.
 REPORT_FILE: Final = "report.json"
+# Many times the largest: who reads one of unknown origin must stay small.
+REPORT_LIMIT_BYTES: Final = 16 << 20
 PAGE_FILE: Final = "report.html"
 STATEMENT_FILE: Final = "statement.json"
 SIGNATURE_SUFFIX: Final = ".sig"  # of the model file's name
@@ -152,7 +154,7 @@ class SealedSignoff(Signoff):
 class Opening(Wire):
     """One opening of the seal: these artifacts were certified on these data. The same again is free."""
 
-    data: Digest = Field(description="sha256 of the sealed data")
+    data: Digest = Field(description="sha256 of the sealed data's samples, however packed; of their file in old ones")
     number: int = Field(ge=1, description="1 for the first; opening j may err with alpha / (j (j + 1))")
     artifacts: tuple[Digest, ...] = Field(description="sha256 of each artifact that was judged")
 
@@ -242,7 +244,6 @@ class SearchFigures(Wire):
     metric: str = Field(description="by which the tuning samples judged")
     trials: tuple[TrialFigures, ...]
     layers: tuple[LayerFigures, ...] = ()
-    gap: GapFigures | None = None
 
 
 class FrontFigures(Wire):
@@ -293,6 +294,7 @@ class Report(Wire):
     graph: GraphFigures | None = None
     tensors: tuple[TensorFigures, ...] = ()
     search: SearchFigures | None = None
+    gap: GapFigures | None = Field(default=None, description="absent for dynamic artifacts, that have no emulation")
     front: tuple[FrontFigures, ...] = ()
     drift: tuple[DriftBaseline, ...] = ()
     openings: tuple[Opening, ...] = Field(default=(), description="the seal ledger, this opening included")
@@ -348,6 +350,7 @@ class Handover(Wire):
     model: ModelIdentity | None = None
     cpu_features: tuple[str, ...] = ()
     tools: dict[str, str] = {}
+    out_of_range_budget: float = 0.0  # share of requests; 0: the inputs have no baseline
     refusal: Refusal | None = None
 
     def to_message(self) -> str:

@@ -23,7 +23,7 @@ RICH: dict[str, Any] = {
         "nodeSelector": {"kubernetes.io/arch": "amd64"},
         "tolerations": [{"key": "inference", "operator": "Exists", "effect": "NoSchedule"}],
     },
-    "critical": {"header": {"name": "x-priority", "value": "high"}},
+    "critical": {"header": {"name": "x-priority", "value": "high"}, "path": "/critical"},
     "route": {
         "parentRefs": [{"name": "public", "sectionName": "http"}],
         "hostnames": ["digits.example.com"],
@@ -61,12 +61,22 @@ def pinned() -> Manifests:
     return build(KEY, UID, wanted, SETTINGS, target, inputs_digest(wanted), OPENED)
 
 
+# Both variants by Triton behind the front.
+TRITON: dict[str, Any] = {
+    "runtime": {
+        "type": "Triton",
+        "server": {"image": f"registry.example.com/tritonserver@sha256:{'d' * 64}"},
+        "resources": {"cpu": "2", "memory": "1Gi"},
+    },
+}
+
 CASES: dict[str, Manifests] = {
     "float_alone": built(FLOAT_ALONE),
     "quantizing": built(replace(FLOAT_ALONE, quantize=True)),
     "shadow": built(canary(0)),
     "canary": built(canary(50), spec(**RICH)),
     "pinned": pinned(),
+    "triton": built(canary(0), spec(**TRITON)),
 }
 
 

@@ -20,6 +20,11 @@ targets = st.builds(
     quantize=st.booleans(),
     keep_all=st.booleans(),
 )
+BEHIND: dict[str, Any] = {
+    "type": "Custom",
+    "server": {"image": f"other@sha256:{'d' * 64}", "args": ["--port=8001"], "port": 8001},
+}
+TELEMETRY_OFF = {"name": "ORT_DISABLE_TELEMETRY", "value": "1"}
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
@@ -58,9 +63,9 @@ def test_a_twin_service_without_a_twin_selects_nobody() -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(targets)
-def test_pods_are_restricted(target: Any) -> None:
-    for template in _pods(built(target)):
+@given(targets, st.sampled_from([{}, BEHIND]))
+def test_pods_are_restricted(target: Any, runtime: dict[str, Any]) -> None:
+    for template in _pods(built(target, spec(runtime=runtime))):
         pod = template["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -72,7 +77,8 @@ def test_pods_are_restricted(target: Any) -> None:
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert set(container["resources"]["limits"]) == {"cpu", "memory", "ephemeral-storage"}
-            assert "env" not in container
+            # Whoever brings an image brings no settings and no secrets with it.
+            assert container.get("env", [TELEMETRY_OFF]) == [TELEMETRY_OFF]
 
 
 def test_the_quantizer_runs_on_the_cpu_of_a_server_and_is_no_server() -> None:
@@ -91,7 +97,7 @@ def test_the_quantizer_runs_on_the_cpu_of_a_server_and_is_no_server() -> None:
 def test_only_pods_of_the_model_reach_the_twin_port() -> None:
     servers, quantizer = built(canary(0)).policies
     (open_rule, twin_rule) = servers["spec"]["ingress"]
-    assert [port["port"] for port in open_rule["ports"]] == [8080, 9090]
+    assert [port["port"] for port in open_rule["ports"]] == [8080, 9000, 9090]
     assert "from" not in open_rule
     assert twin_rule == {
         "from": [{"podSelector": {"matchLabels": {names.LABEL_MODEL: "digits"}}}],

@@ -96,14 +96,16 @@ def test_every_metric_has_a_name_on_the_command_line() -> None:
     ]
 
 
-def test_earlier_openings_of_these_sealed_data_are_told_and_are_no_input() -> None:
+def test_earlier_openings_of_sealed_data_are_told_and_are_no_input() -> None:
     seal = (
         SealOpening(data="9" * 64, number=1, artifacts=("a" * 64,)),
         SealOpening(data=SEALED, number=1, artifacts=("b" * 64, "c" * 64)),
     )
     told = QuantizeArguments.parse(words(built(seal))).seal_opening
+    # Of all data: the Job alone knows what its own hold.
     assert [Opening.model_validate_json(each) for each in told] == [
-        Opening(data=SEALED, number=1, artifacts=("b" * 64, "c" * 64))
+        Opening(data=SEALED, number=1, artifacts=("b" * 64, "c" * 64)),
+        Opening(data="9" * 64, number=1, artifacts=("a" * 64,)),
     ]
     with_it, without = built(seal).job, built().job
     assert with_it

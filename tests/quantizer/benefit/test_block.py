@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from quanary.quantizer.benefit import block, energy
+from quanary.quantizer.benefit import block
 from quanary.quantizer.benefit.block import Request, read_feeds, run_block, stack, write_feeds
+from quanary.wire.energy import readable_packages
 from tests.quantizer.models import classifier, images, model_of, save, weights
 
 
@@ -110,7 +111,7 @@ def test_energy_is_that_of_the_package_per_inference(
             self.readings += 1
             return self.readings * 1_000_000
 
-    assert run_block(request(tmp_path, source)).timings["1"]["model-0"].joules is None or energy.readable_packages()
+    assert run_block(request(tmp_path, source)).timings["1"]["model-0"].joules is None or readable_packages()
     monkeypatch.setattr(block, "readable_packages", lambda: (Steady(),))
     timing = run_block(request(tmp_path, source)).timings["1"]["model-0"]
     assert timing.joules is not None

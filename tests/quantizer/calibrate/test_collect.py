@@ -5,7 +5,8 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from quanary.quantizer.calibrate import activations_of, collect
+from quanary.quantizer.calibrate import calibration, collect
+from quanary.quantizer.calibrate.histogram import Histogram
 from quanary.quantizer.data import DataSet
 from quanary.quantizer.inference import open_model
 from quanary.quantizer.recipe import Method
@@ -27,11 +28,6 @@ def sequence() -> ModelProto:
         helper.make_node("ReduceMax", ["steps"], ["scores"], axes=[1], keepdims=0),
     ]
     return model_of(nodes, {"w": weights(3, 2, seed=1)}, {"x": [1, "steps", 3]})
-
-
-def test_tensors_of_nodes_are_their_inputs_and_outputs_without_weights(source: Path) -> None:
-    graph = onnx.load(source)
-    assert activations_of(graph, frozenset({"stem", "body"})) == ("image", "c1", "r1", "c2")
 
 
 def test_ranges_are_those_of_every_sample_with_zero_in_them(tmp_path: Path, source: Path, data: DataSet) -> None:
@@ -62,6 +58,23 @@ def test_histograms_hold_every_value_once(tmp_path: Path, source: Path, data: Da
     assert np.abs(np.cumsum(image.counts) - np.cumsum(expected)).max() <= 3  # float32 beside an edge
     assert relu.zeros > 0.1 * relu.total
     assert relu.zeros + relu.counts.sum() == relu.total
+
+
+def test_a_range_is_worked_out_once(
+    tmp_path: Path, source: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def counted(histogram: Histogram) -> tuple[float, float]:
+        asked.append(histogram.high)
+        return histogram.low, histogram.high
+
+    monkeypatch.setattr(calibration, "RANGE_OF", {Method.ENTROPY: counted})
+    found = calibrated(onnx.load(source), data, tmp_path)
+    for _ in range(2):
+        found.bounds(Method.ENTROPY)
+        found.clipped(Method.ENTROPY)
+    assert len(asked) == len(found.ranges)
 
 
 def test_threads_change_nothing(tmp_path: Path, source: Path, data: DataSet) -> None:

@@ -19,10 +19,10 @@ from quanary.quantizer.calibrate.drift import (
     baselines_of,
     count,
     pick,
-    psi,
 )
 from quanary.quantizer.data import Sample
 from quanary.quantizer.inference import Array
+from quanary.wire.drift import psi
 from quanary.wire.report import DriftBaseline
 
 FILES = 900
@@ -63,18 +63,22 @@ def by_bin(baseline: DriftBaseline, feeds: Sequence[Feed]) -> Array:
 
 @pytest.mark.parametrize("name", ["tokens", "frequencies"])
 def test_unshifted_requests_stay_under_the_threshold(name: str) -> None:
-    """Baseline and requests from the same real files, never the same file: at most 1 % above, at every size."""
+    """Baseline and requests from the same real files, never the same file: at most 1 % above, at every size.
+
+    Now and then a baseline is an unlucky choice of files, and all its sets pass it: at 1 % of baselines, two or more of
+    25 have a probability of 2.6 %.
+    """
     draw, files = np.random.default_rng(1), real(".py")
-    above: dict[int, list[bool]] = {100: [], 500: []}
+    unlucky = {100: 0, 500: 0}
     for _ in range(BASELINES):
         order = draw.permutation(len(files))
         baseline = baselines([{name: files[i][name]} for i in order[:CALIBRATION]])[name]
         counts = by_bin(baseline, [files[i] for i in order[CALIBRATION:]])
-        for size, found in above.items():
-            for _ in range(DRAWS):
-                requests = counts[draw.choice(len(counts), size, replace=False)]
-                found.append(psi(baseline, requests.sum(axis=0).tolist()) > baseline.psi_thresholds[size])
-    assert {size: np.mean(found) <= 0.01 for size, found in above.items()} == {100: True, 500: True}
+        for size in unlucky:
+            sets = [counts[draw.choice(len(counts), size, replace=False)].sum(axis=0) for _ in range(DRAWS)]
+            limit = baseline.psi_thresholds[size]
+            unlucky[size] += float(np.mean([psi(baseline, each.tolist()) > limit for each in sets])) > 0.01
+    assert max(unlucky.values()) <= 1
 
 
 def test_other_kinds_of_files_pass_it() -> None:
@@ -185,3 +189,18 @@ def test_held_out_samples_set_the_budget() -> None:
 def held(feed: Feed) -> Sample:
     """A sample of which only the inputs are looked at."""
     return Sample(shard="held", index=0, feed=feed, label=None)
+
+
+def test_a_request_with_a_value_that_is_no_number_is_out_of_range() -> None:
+    found = baselines([{"x": np.array([value], np.float32)} for value in np.linspace(-1, 1, 50)])
+    strange = [held({"x": np.array([np.nan], np.float32)}) for _ in range(8)]
+    [judged] = judge_held_out(tuple(found.values()), strange)
+    assert judged.out_of_range_budget == 1.0
+
+
+def test_limits_come_from_the_formula_that_servers_keep_to() -> None:
+    files = real(".py")
+    baseline = baselines(files[:CALIBRATION])["frequencies"]
+    counts = by_bin(baseline, files[CALIBRATION:])
+    together = _psi(_shares(np.array([baseline.counts]), CALIBRATION), _shares(counts, CALIBRATION))
+    assert together == pytest.approx([psi(baseline, each.tolist()) for each in counts], rel=1e-9)

@@ -10,11 +10,12 @@ import pytest
 from e2e.demo import download, speech
 from quanary.quantizer.calibrate import judge_held_out
 from quanary.quantizer.calibrate.collect import find_ranges, open_observer
-from quanary.quantizer.calibrate.drift import count, psi
+from quanary.quantizer.calibrate.drift import count
 from quanary.quantizer.calibrate.outliers import judge
 from quanary.quantizer.data import DataSet
 from quanary.quantizer.inference import Array, open_model
 from quanary.quantizer.recipe import Method
+from quanary.wire.drift import psi
 from tests.quantizer.calibrate.sources import calibrated, data_of, tensors_of
 from tests.quantizer.real_models import VAD
 

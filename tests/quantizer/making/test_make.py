@@ -14,7 +14,7 @@ from onnx import ModelProto, numpy_helper
 from quanary.artifacts.verify import digest_of
 from quanary.quantizer.data import DataSet
 from quanary.quantizer.inference import answer_of, open_model
-from quanary.quantizer.making import MakingError, choose_nodes, make, quantized_nodes
+from quanary.quantizer.making import Known, MakingError, choose_nodes, make, quantized_nodes
 from quanary.quantizer.recipe import Activations, Approach, Granularity, Recipe, Scope
 from quanary.wire.report import RefusedError
 from tests.quantizer.making.bench import Bench, bench_for
@@ -224,3 +224,11 @@ def test_a_graph_without_constant_matrices_cannot_be_made_dynamic(tmp_path: Path
     )
     with pytest.raises(MakingError, match="no node that a dynamic recipe quantizes"):
         bench.make(Recipe(approach=Approach.DYNAMIC))
+
+
+def test_what_earlier_models_had_to_work_out_changes_no_byte(bench: Bench, tmp_path: Path) -> None:
+    known: Known = {}
+    for recipe in (*OTHERS, Recipe(kept_float=("body",)), *OTHERS):
+        alone = bench.make(recipe).read_bytes()
+        assert make(bench.normalized, recipe, bench.bounds, tmp_path, known).read_bytes() == alone, recipe.text
+    assert known

@@ -1,5 +1,4 @@
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,7 @@ from quanary.quantizer.report import charts
 from quanary.quantizer.report.front import front_chart
 from quanary.quantizer.report.scale import Scale, spanning
 from quanary.wire.report import BatchFigures, Interval, TensorFigures
-from tests.quantizer.report.reports import benefit, full, hostile, minimal, search, signoff
+from tests.quantizer.report.reports import benefit, full, gap, hostile, minimal, search, signoff
 
 ANY = st.floats()  # infinite and not a number, too
 
@@ -160,8 +159,7 @@ def test_a_histogram_of_any_edges_stays_in_its_frame(edges: list[float], counts:
 
 
 def test_the_gap_is_drawn_with_the_budget() -> None:
-    gap: Any = search().gap
-    chart = charts.gap_chart(gap, 0.01)
+    chart = charts.gap_chart(gap(), 0.01)
     assert chart.kernels == 100
     assert chart.budget == pytest.approx(100 * 0.01 / 0.0122, abs=0.01)
 

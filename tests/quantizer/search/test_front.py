@@ -1,7 +1,7 @@
 import pytest
 
 from quanary.quantizer.recipe import Approach, Recipe
-from quanary.quantizer.search.front import front_of
+from quanary.quantizer.search.front import Worth, front_of
 from quanary.quantizer.search.trial import Trial
 
 BUDGET = 0.02
@@ -64,6 +64,14 @@ def test_of_equally_fast_ones_the_safer_is_the_fastest() -> None:
 def test_one_that_is_neither_faster_nor_smaller_than_float_is_no_safer_choice() -> None:
     useless = trial(0.99, 1.0, 0.0, 0.0, "a", "b", "c", "d")
     assert useless.sha256 not in roles(TWO, useless)
+
+
+def test_beside_the_best_only_what_is_worth_rolling_out_is_certified() -> None:
+    slow = trial(1.0, 0.88, 0.0, 0.001, "a", "b", "c", "d")
+    assert slow.sha256 not in roles(TWO, slow)
+    assert slow.sha256 in {each.sha256 for each in front_of([TWO, slow], "latency", BUDGET, Worth(1.0, 0.25))}
+    assert slow.sha256 in {each.sha256 for each in front_of([TWO, slow], "latency", BUDGET, Worth(1.1, 0.1))}
+    assert roles(slow) == {slow.sha256: "fastest"}, "the best stays, for the verdict to be about it"
 
 
 def test_the_objective_decides_which_is_best() -> None:

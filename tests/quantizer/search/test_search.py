@@ -11,6 +11,8 @@ import pytest
 
 from quanary.artifacts.verify import digest_of
 from quanary.quantizer.certify.metrics import open_metric
+from quanary.quantizer.graph import normalize
+from quanary.quantizer.inference import open_model
 from quanary.quantizer.recipe import Activations, Approach, Scope
 from quanary.quantizer.search import Found, search
 from quanary.wire.report import RefusedError
@@ -37,8 +39,11 @@ def found(scene: Scene, cache: Path) -> Found:
 
 
 def outcome(found: Found) -> list[Any]:
-    """What must not differ between searches of the same: everything but the looks at speed."""
-    return [(each.recipe, each.sha256, each.drop, each.divergence, each.role) for each in found.front]
+    """What must not differ between searches of the same: everything but the looks at speed, and what follows from them
+    (roles, and which of two equally small ones is in the front).
+    """
+    smallest = min(found.front, key=lambda each: each.size_ratio).sha256
+    return [smallest, *((each.recipe, each.sha256, each.drop, each.divergence) for each in found.trials)]
 
 
 def test_exactly_the_layer_that_int8_ruins_must_stay_in_float(found: Found) -> None:
@@ -85,6 +90,26 @@ def test_evaluations_are_bounded_and_counted(scene: Scene, tmp_path: Path) -> No
     assert few.evaluations <= 4
     assert len(journalled(tmp_path)) == few.evaluations
     assert "4 evaluations" in few.warnings[0]
+
+
+def test_a_search_ends_in_time_with_what_it_has(scene: Scene, tmp_path: Path) -> None:
+    late = scene.search(tmp_path, max_drop=BUDGET, search_seconds=1e-6)
+    assert len(late.trials) == 1
+    assert late.front
+    assert "stopped at 1e-06 s, after 1 evaluations" in late.warnings[0]
+
+
+def test_layers_are_sought_for_16_bit_activations_too_if_they_are_fixed(scene: Scene, tmp_path: Path) -> None:
+    def wide() -> Path:
+        samples = list(scene.data.read(4))
+        return normalize(open_model(scene.folder / "model.onnx", "f"), tmp_path, samples, 21).path
+
+    words = arguments(max_drop=BUDGET, activations="uint16")
+    subject = replace(scene.subject(), wide=wide)
+    found = search(subject, words, open_metric("agreement"), tmp_path, cache=tmp_path)
+    assert {each.recipe.activations for each in found.trials} == {Activations.UINT16}
+    assert not found.trials[0].in_budget
+    assert any(each.in_budget and POISONED in each.recipe.kept_float for each in found.trials)
 
 
 def test_with_nothing_in_budget_the_best_attempt_is_handed_on(scene: Scene, tmp_path: Path) -> None:
@@ -141,8 +166,10 @@ def test_another_search_from_nothing_makes_the_same_bytes(scene: Scene, tmp_path
     other = scene.search(tmp_path, max_drop=BUDGET)
     assert other.recalled == 0
     assert outcome(other) == outcome(found)
-    pairs = zip(other.front, found.front, strict=True)
-    assert all(a.path and b.path and a.path.read_bytes() == b.path.read_bytes() for a, b in pairs)
+    (one,), (another,) = ([each for each in all_.front if each.sha256 == outcome(found)[0]] for all_ in (found, other))
+    assert one.path
+    assert another.path
+    assert one.path.read_bytes() == another.path.read_bytes()
 
 
 def test_a_killed_search_goes_on_where_it_was(scene: Scene, tmp_path: Path, found: Found) -> None:

@@ -37,7 +37,7 @@ def build(  # noqa: PLR0913, PLR0917 - the model, its settings, and what should 
             *twin_service_manifests(model, target),
         ),
         deployments=tuple(deployment_manifest(model, running) for running in target.running),
-        job=job_manifest(model, earlier_openings(seal, spec.validation.data.sha256)) if target.quantize else None,
+        job=job_manifest(model, earlier_openings(seal)) if target.quantize else None,
         route=route_manifest(model, target) if target.shares else None,
     )
 

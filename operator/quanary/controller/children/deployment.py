@@ -5,8 +5,11 @@ from typing import Any, Final
 
 from quanary.api import names
 from quanary.controller.children.manifest import MANAGED, Manifest, Model, metadata, variant_labels
+from quanary.controller.children.model_server import SERVER_TMP, model_server, repository
 from quanary.controller.children.pod import (
+    MODELS_MOUNT,
     TMP_LIMIT,
+    TMP_MOUNT,
     claim_mounts,
     claim_volumes,
     container,
@@ -19,7 +22,6 @@ from quanary.wire.launch import (
     GRPC_PORT,
     HTTP_PORT,
     METRICS_PORT,
-    MODEL_DIRECTORY,
     MODEL_FILE,
     MODEL_REPORT,
     SPOOL_DIRECTORY,
@@ -30,11 +32,10 @@ from quanary.wire.launch import (
 )
 
 MODELS_LIMIT: Final = "4Gi"
-EPHEMERAL_LIMIT: Final = "5Gi"  # above what both volumes may hold, with room for logs
-MODELS_MOUNT: Final = {"name": "models", "mountPath": MODEL_DIRECTORY}
+EPHEMERAL_LIMIT: Final = "5Gi"  # above what all volumes may hold, with room for logs
+SPOOL_LIMIT: Final = "384Mi"  # half as much again as SPOOL_BYTES_LIMIT, for what is being written
 # For the histograms that people look at; the gates have a scrape job of their own.
 SCRAPED: Final = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
-TMP_MOUNT: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
 
 
 def deployment_manifest(model: Model, running: Running) -> Manifest:
@@ -62,9 +63,15 @@ def _pod(model: Model, running: Running) -> Manifest:
         **pod_settings(model),
         # Longer than the server's own drain.
         "terminationGracePeriodSeconds": 30,
-        "initContainers": [_fetch(model, running)],
+        "initContainers": [_fetch(model, running), *_upstream(model, running)],
         "containers": [_server(model, running)],
-        "volumes": [empty_dir("models", MODELS_LIMIT), empty_dir("tmp", TMP_LIMIT), *claim_volumes([running.uri])],
+        "volumes": [
+            empty_dir("models", MODELS_LIMIT),
+            empty_dir("tmp", TMP_LIMIT),
+            *([empty_dir(SERVER_TMP, TMP_LIMIT)] if model.spec.runtime.server else []),
+            *_spool_volumes(model, running),
+            *claim_volumes([running.uri]),
+        ],
     }
 
 
@@ -73,6 +80,7 @@ def _fetch(model: Model, running: Running) -> Manifest:
         uri=running.uri,
         sha256=running.digest,
         out=MODEL_FILE,
+        report_out=MODEL_REPORT if running.variant == "int8" and running.uri.startswith("oci://") else "",
         field="spec.model" if running.variant == "float" else "artifact",
         insecure_host=model.settings.insecure_hosts,
         termination_log=TERMINATION_LOG,
@@ -82,6 +90,13 @@ def _fetch(model: Model, running: Running) -> Manifest:
         "resources": _resources(model),
         "volumeMounts": [MODELS_MOUNT, TMP_MOUNT, *claim_mounts([running.uri])],
     }
+
+
+def _upstream(model: Model, running: Running) -> list[Manifest]:
+    server = model.spec.runtime.server
+    if server is None:
+        return []
+    return [repository(model, running, _resources(model)), model_server(model, server, EPHEMERAL_LIMIT)]
 
 
 def _server(model: Model, running: Running) -> Manifest:
@@ -97,8 +112,8 @@ def _server(model: Model, running: Running) -> Manifest:
         "startupProbe": _probe("/v2/health/live", period_seconds=1, failures=600),
         "readinessProbe": _probe("/v2/health/ready", period_seconds=1, failures=2),
         "livenessProbe": _probe("/v2/health/live", period_seconds=10, failures=3),
-        "resources": _resources(model),
-        "volumeMounts": [{**MODELS_MOUNT, "readOnly": True}, TMP_MOUNT],
+        "resources": _server_resources(model),
+        "volumeMounts": [{**MODELS_MOUNT, "readOnly": True}, TMP_MOUNT, *_spool_mounts(model, running)],
     }
 
 
@@ -123,6 +138,7 @@ def _serve_arguments(model: Model, running: Running) -> ServeArguments:
         divergence=divergence.measure.lower(),
         divergence_limit=divergence.limit,
         divergence_output=divergence.output,
+        upstream=_upstream_url(model),
         core_watts=model.settings.core_watts,
         core_hour_price=model.settings.core_hour_price,
         cpu_features="" if running.portable else certified_on,
@@ -130,6 +146,11 @@ def _serve_arguments(model: Model, running: Running) -> ServeArguments:
         termination_log=TERMINATION_LOG,
     )
     return replace(arguments, report=MODEL_REPORT, **_escalation(model)) if running.variant == "int8" else arguments
+
+
+def _upstream_url(model: Model) -> str:
+    server = model.spec.runtime.server
+    return f"http://127.0.0.1:{server.port}" if server else ""
 
 
 def _escalation(model: Model) -> dict[str, Any]:
@@ -147,6 +168,20 @@ def _escalation(model: Model) -> dict[str, Any]:
     }
 
 
+def _is_reviewed(model: Model, running: Running) -> bool:
+    wanted = model.spec.escalation
+    return running.variant == "int8" and wanted is not None and wanted.to == "Review"
+
+
+def _spool_volumes(model: Model, running: Running) -> list[Manifest]:
+    """Of the pod: what waits there survives its containers, and ends with it."""
+    return [empty_dir("spool", SPOOL_LIMIT)] if _is_reviewed(model, running) else []
+
+
+def _spool_mounts(model: Model, running: Running) -> list[Manifest]:
+    return [{"name": "spool", "mountPath": SPOOL_DIRECTORY}] if _is_reviewed(model, running) else []
+
+
 def _probe(path: str, *, period_seconds: int, failures: int) -> Manifest:
     return {
         "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
@@ -157,4 +192,13 @@ def _probe(path: str, *, period_seconds: int, failures: int) -> Manifest:
 
 
 def _resources(model: Model) -> Manifest:
-    return resources(model, memory_limit=model.spec.runtime.resources.memory, ephemeral_limit=EPHEMERAL_LIMIT)
+    wanted = model.spec.runtime.resources
+    return resources(wanted, memory_limit=wanted.memory, ephemeral_limit=EPHEMERAL_LIMIT)
+
+
+def _server_resources(model: Model) -> Manifest:
+    """Of what runs the model, or of the front before it."""
+    server = model.spec.runtime.server
+    if server is None:
+        return _resources(model)
+    return resources(server.front, memory_limit=server.front.memory, ephemeral_limit=EPHEMERAL_LIMIT)

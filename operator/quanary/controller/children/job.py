@@ -20,6 +20,8 @@ from quanary.wire.launch import TERMINATION_LOG, WORK_DIRECTORY, QuantizeArgumen
 WORK_LIMIT: Final = "16Gi"
 EPHEMERAL_LIMIT: Final = "17Gi"  # above what both volumes may hold, with room for logs
 DEADLINE_SECONDS: Final = 2 * 60 * 60
+# The rest is for fetching, calibrating, certifying and measuring.
+SEARCH_SECONDS: Final = DEADLINE_SECONDS / 2
 RETRIES: Final = 2
 # Both models, their calibrated copies and a batch of activations are in memory at once.
 MEMORY_FACTOR: Final = 4
@@ -46,7 +48,7 @@ METRICS: Final = {
 def job_manifest(model: Model, openings: tuple[str, ...] = ()) -> Manifest:
     """Immutable once it exists, hence named after its inputs. No TTL: it stays until its result is in the status.
 
-    `openings` are earlier ones of the same sealed data, as JSON: they make the certificate stricter, not another one.
+    `openings` are earlier ones of sealed data, as JSON: they make the certificate stricter, not another one.
     """
     labels = job_labels(model)
     inputs = {names.ANNOTATION_INPUTS: model.inputs}
@@ -68,7 +70,9 @@ def _pod(model: Model, openings: tuple[str, ...]) -> Manifest:
     quantizer = {
         **container(model, "quantizer", ["quantize", *arguments.render()]),
         # The same CPU limit as a serving pod, so that the benefit it measures is the one that users get.
-        "resources": resources(model, memory_limit=_memory_limit(model), ephemeral_limit=EPHEMERAL_LIMIT),
+        "resources": resources(
+            model.spec.runtime.resources, memory_limit=_memory_limit(model), ephemeral_limit=EPHEMERAL_LIMIT
+        ),
         "volumeMounts": [
             {"name": "work", "mountPath": WORK_DIRECTORY},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
@@ -135,6 +139,7 @@ def _making(quantization: Quantization) -> dict[str, Any]:
         "granularity": quantization.granularity.lower(),
         "objective": quantization.objective.lower(),
         "max_evaluations": quantization.max_evaluations,
+        "search_seconds": SEARCH_SECONDS,
         "full_range": quantization.weights == "FullRange",
         "keep_float": quantization.keep_float,
     }

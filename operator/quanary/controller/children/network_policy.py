@@ -1,7 +1,7 @@
 """Who may speak to the pods of a model. Twin traffic is not for users: it would let them hide from the gates."""
 
 from quanary.controller.children.manifest import Manifest, Model, job_labels, metadata, model_labels
-from quanary.wire.launch import HTTP_PORT, METRICS_PORT, TWIN_PORT
+from quanary.wire.launch import GRPC_PORT, HTTP_PORT, METRICS_PORT, TWIN_PORT
 
 
 def network_policy_manifests(model: Model) -> tuple[Manifest, Manifest]:
@@ -12,7 +12,7 @@ def network_policy_manifests(model: Model) -> tuple[Manifest, Manifest]:
 def _servers(model: Model) -> Manifest:
     labels = model_labels(model)
     ingress = [
-        {"ports": [_port(HTTP_PORT), _port(METRICS_PORT)]},
+        {"ports": [_port(HTTP_PORT), _port(GRPC_PORT), _port(METRICS_PORT)]},
         {"from": [{"podSelector": {"matchLabels": labels}}], "ports": [_port(TWIN_PORT)]},
     ]
     return _policy(model, model.key.name, labels, ingress)

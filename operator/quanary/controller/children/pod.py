@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import Final
 
+from quanary.api.v1alpha1 import Resources
 from quanary.controller.children.manifest import Manifest, Model
-from quanary.wire.launch import CLAIMS_DIRECTORY, TERMINATION_LOG
+from quanary.wire.launch import CLAIMS_DIRECTORY, MODEL_DIRECTORY, TERMINATION_LOG
 
 USER: Final = 65532
 CLAIM_SCHEME: Final = "pvc://"
 TMP_LIMIT: Final = "64Mi"
+MODELS_MOUNT: Final = {"name": "models", "mountPath": MODEL_DIRECTORY}
+TMP_MOUNT: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
 # A request, so that small nodes admit the pod; the limit follows what its volumes may hold.
 EPHEMERAL_REQUEST: Final = "128Mi"
 
@@ -46,9 +49,14 @@ def pod_settings(model: Model) -> Manifest:
 
 def container(model: Model, name: str, words: list[str]) -> Manifest:
     """One container of the runtime image, whose entry point is the command `quanary`."""
+    return foreign_container(model, name, model.image, words)
+
+
+def foreign_container(model: Model, name: str, image: str, words: list[str]) -> Manifest:
+    """One container of any image, that may do no more than ours."""
     return {
         "name": name,
-        "image": model.image,
+        "image": image,
         "imagePullPolicy": model.settings.image_pull_policy,
         "args": words,
         "securityContext": CONTAINER_SECURITY,
@@ -58,9 +66,8 @@ def container(model: Model, name: str, words: list[str]) -> Manifest:
     }
 
 
-def resources(model: Model, *, memory_limit: str, ephemeral_limit: str) -> Manifest:
+def resources(wanted: Resources, *, memory_limit: str, ephemeral_limit: str) -> Manifest:
     """CPU request = limit in every pod of the model, so that figures of one pod hold for another."""
-    wanted = model.spec.runtime.resources
     return {
         "requests": {"cpu": wanted.cpu, "memory": wanted.memory, "ephemeral-storage": EPHEMERAL_REQUEST},
         "limits": {"cpu": wanted.cpu, "memory": memory_limit, "ephemeral-storage": ephemeral_limit},

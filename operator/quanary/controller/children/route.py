@@ -1,36 +1,32 @@
 """The HTTPRoute of a model: built from shares, and read back as weights and acceptance."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from quanary.api import names
 from quanary.controller.children.manifest import Manifest, Model, metadata, model_labels
 from quanary.controller.decision import WHOLE, Share, Target
-from quanary.wire.launch import HTTP_PORT
+from quanary.controller.support import BACKEND_H2C, PATH_REWRITE, keeps_path, own_path
+from quanary.wire.launch import GRPC_PORT, HTTP_PORT
 
 GATEWAY_API: Final = "gateway.networking.k8s.io"
+# The path of every gRPC call of the protocol; the model's name is in the message, where no route can look.
+GRPC_PATH: Final = "/inference.GRPCInferenceService"
+HEADER_FILTER: Final = "RequestHeaderModifier"
 
 
 def route_manifest(model: Model, target: Target) -> Manifest:
-    """Critical requests first, always to float; then the split.
+    """Critical requests first, always to float; then the split, the same for every protocol.
+
+    What a GatewayClass lacks is left out, never written: a filter that is not understood breaks the whole rule.
 
     Raises:
         ValueError: weights that do not sum to 1000, or that fall on a variant without a Service.
     """
-    running = {each.digest for each in target.running}
-    _check(target, running)
-    path = {"type": "PathPrefix", "value": model.spec.route.path or f"/v2/models/{model.key.name}"}
-    header = model.spec.critical.header
-    critical = {"path": path, "headers": [{"type": "Exact", "name": header.name, "value": header.value}]}
-    float_alone = Share("float", target.float_digest, WHOLE)
-    # A backend whose Service is missing makes the whole route invalid, whatever its weight.
-    split = [share for share in target.shares if share.digest in running]
+    _check(target, {each.digest for each in target.running})
     spec: Manifest = {
         "parentRefs": _parents(model),
-        "rules": [
-            {"matches": [critical], "backendRefs": [_backend(model, float_alone)]},
-            {"matches": [{"path": path}], "backendRefs": [_backend(model, share) for share in split]},
-        ],
+        "rules": [*_critical_rules(model, target), *_split_rules(model, target)],
     }
     if model.spec.route.hostnames:
         spec["hostnames"] = list(model.spec.route.hostnames)
@@ -50,6 +46,69 @@ def _check(target: Target, running: set[str]) -> None:
         raise ValueError(f"traffic for {sorted(astray)}, which the target does not run")
 
 
+def _critical_rules(model: Model, target: Target) -> Iterator[Manifest]:
+    critical, name = model.spec.critical, model.key.name
+    mark = {"name": critical.header.name, "value": critical.header.value}
+    headers = [{"type": "Exact", **mark}]
+    path = _path(model, target)
+    float_alone = (Share("float", target.float_digest, WHOLE),)
+    yield _rule(model, _match(path, headers), float_alone, filters=_rewrite(path, name))
+    if critical.path and PATH_REWRITE not in target.lacking:
+        # Servers see one mark, whichever way the request was marked.
+        marking = {"type": HEADER_FILTER, "requestHeaderModifier": {"set": [mark]}}
+        marked_path = critical.path + path.rstrip("/")
+        filters = [_rewritten_to(path if keeps_path(path, name) else own_path(name)), marking]
+        yield _rule(model, _match(marked_path), float_alone, filters=filters)
+    if _has_grpc(model, target):
+        yield _rule(model, _match(GRPC_PATH, headers), float_alone, port=GRPC_PORT)
+
+
+def _split_rules(model: Model, target: Target) -> Iterator[Manifest]:
+    running = {each.digest for each in target.running}
+    # A backend whose Service is missing makes the whole route invalid, whatever its weight.
+    shares = tuple(share for share in target.shares if share.digest in running)
+    path = _path(model, target)
+    yield _rule(model, _match(path), shares, filters=_rewrite(path, model.key.name))
+    if _has_grpc(model, target):
+        yield _rule(model, _match(GRPC_PATH), shares, port=GRPC_PORT)
+
+
+def _path(model: Model, target: Target) -> str:
+    """The prefix that users ask; the model's own where the Gateway cannot rewrite another one."""
+    path, own = model.spec.route.path or own_path(model.key.name), own_path(model.key.name)
+    return path if keeps_path(path, model.key.name) or PATH_REWRITE not in target.lacking else own
+
+
+def _has_grpc(model: Model, target: Target) -> bool:
+    # Without a host name of its own the path would be every other model's too.
+    return bool(model.spec.route.hostnames) and BACKEND_H2C not in target.lacking
+
+
+def _match(path: str, headers: list[Manifest] | None = None) -> Manifest:
+    return {"path": {"type": "PathPrefix", "value": path}, **({"headers": headers} if headers else {})}
+
+
+def _rewrite(path: str, name: str) -> list[Manifest]:
+    return [] if keeps_path(path, name) else [_rewritten_to(own_path(name))]
+
+
+def _rewritten_to(prefix: str) -> Manifest:
+    path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": prefix}
+    return {"type": "URLRewrite", "urlRewrite": {"path": path}}
+
+
+def _rule(
+    model: Model,
+    match: Manifest,
+    shares: tuple[Share, ...],
+    *,
+    filters: list[Manifest] | None = None,
+    port: int = HTTP_PORT,
+) -> Manifest:
+    rule: Manifest = {"matches": [match], "backendRefs": [_backend(model, share, port) for share in shares]}
+    return {**rule, "filters": filters} if filters else rule
+
+
 def _parents(model: Model) -> list[Manifest]:
     return [
         {
@@ -63,21 +122,39 @@ def _parents(model: Model) -> list[Manifest]:
     ]
 
 
-def _backend(model: Model, share: Share) -> Manifest:
+def _backend(model: Model, share: Share, port: int) -> Manifest:
     # Every field is written: what the API server fills in would look like somebody else's change.
     return {
         "group": "",
         "kind": "Service",
         "name": names.variant_name(model.key.name, share.variant, share.digest),
-        "port": HTTP_PORT,
+        "port": port,
         "weight": share.weight,
     }
 
 
+def split_weights(route: Mapping[str, Any]) -> list[dict[str, int]]:
+    """Weight of each Service by name, in each rule that splits traffic: all but those for critical requests."""
+    return [
+        {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or ()}
+        for rule in route.get("spec", {}).get("rules") or ()
+        if not _is_critical(rule)
+    ]
+
+
+def _is_critical(rule: Mapping[str, Any]) -> bool:
+    by_header = any(match.get("headers") for match in rule.get("matches") or ())
+    return by_header or any(each.get("type") == HEADER_FILTER for each in rule.get("filters") or ())
+
+
 def backend_weights(route: Mapping[str, Any]) -> dict[str, int]:
-    """Weight of each Service in the split (the last rule) of an HTTPRoute, by the Service's name."""
-    rules = route.get("spec", {}).get("rules") or [{}]
-    return {ref["name"]: ref.get("weight", 1) for ref in rules[-1].get("backendRefs") or ()}
+    """Weight of each Service in the split of an HTTPRoute, by the Service's name.
+
+    Every rule of ours says the same. Where somebody lowered one of them, the smallest counts: that is an abort.
+    """
+    splits = split_weights(route)
+    found = {name for split in splits for name in split}
+    return {name: min(split.get(name, 0) for split in splits) for name in sorted(found)}
 
 
 def digest_weights(route: Mapping[str, Any]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from quanary.controller.evidence.betting import BREACH_ODDS, SAFE_ODDS, Breach, Safety
+from quanary.controller.evidence.hold import Hold
 from quanary.controller.evidence.watch import Watch
 
 _Count = Annotated[int, Field(ge=0)]
@@ -28,10 +29,18 @@ class SavedSafety(Saved):
     best: _Amount
 
 
+class SavedHold(Saved):
+    """A hold: since when, and its D. Absent where nothing holds."""
+
+    since: _Amount
+    normal: SavedSafety
+
+
 class SavedWatch(Saved):
     """A gate's state. Times are seconds since the epoch."""
 
     limit: float
+    rule: Annotated[str, Field(max_length=96)] = ""
     begun: _Amount
     paid: _Amount
     samples: _Count
@@ -41,6 +50,7 @@ class SavedWatch(Saved):
     excused: bool
     masses: _Masses
     safety: SavedSafety | None = None
+    hold: SavedHold | None = None
 
 
 class Checkpoint(Saved):
@@ -60,9 +70,10 @@ class Checkpoint(Saved):
 
 def save_watch(watch: Watch, width: float) -> SavedWatch:
     """`width` is a bin's, in seconds."""
-    safety = watch.safety
+    safety, hold = watch.safety, watch.hold
     return SavedWatch(
         limit=watch.gate.limit,
+        rule=watch.gate.rule,
         begun=watch.begun,
         paid=watch.paid_until,
         samples=watch.samples,
@@ -72,6 +83,7 @@ def save_watch(watch: Watch, width: float) -> SavedWatch:
         excused=watch.is_excused,
         masses=tuple(watch.breach.masses),
         safety=_save_safety(safety) if safety else None,
+        hold=SavedHold(since=hold.since, normal=_save_safety(hold.normal)) if hold and hold.since else None,
     )
 
 
@@ -91,5 +103,10 @@ def load_watch(saved: SavedWatch, watch: Watch, width: float) -> None:
     watch.is_excused = saved.excused
     watch.breach = Breach(saved.masses)
     if watch.safety and saved.safety:
-        kept = saved.safety
-        watch.safety = Safety(list(kept.wealth), list(kept.fresh), kept.since, kept.best)
+        watch.safety = _load_safety(saved.safety)
+    if watch.hold and saved.hold:
+        watch.hold = Hold(saved.hold.since, _load_safety(saved.hold.normal))
+
+
+def _load_safety(saved: SavedSafety) -> Safety:
+    return Safety(list(saved.wealth), list(saved.fresh), saved.since, saved.best)

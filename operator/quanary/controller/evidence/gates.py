@@ -9,6 +9,12 @@ from quanary.wire.metrics import (
     COMPARED_DISTINCT,
     COMPARISONS_DROPPED,
     ERRORS,
+    ESCALATED,
+    ESCALATIONS_REFUSED,
+    INPUT_WINDOWS,
+    INPUT_WINDOWS_DRIFTED,
+    INPUTS_CHECKED,
+    INPUTS_OUT_OF_RANGE,
     MISMATCHED,
     MISMATCHED_DISTINCT,
     OVER_BUDGET,
@@ -25,6 +31,7 @@ MISMATCH: Final = "mismatch"
 DISTINCT: Final = "mismatch-distinct"
 LATENCY: Final = "latency"
 FAST: Final = "errors-fast"
+ESCALATION: Final = "escalation"
 
 Key = tuple[Variant, str]  # the pods' variant and the counter's name
 Tally = dict[Key, int]
@@ -46,11 +53,16 @@ class Policy:
     mismatch: float
     errors: float
     latency_seconds: float
+    divergence: str = ""  # what counts as a mismatch, in a few words; empty: top-1 of the first output
     steps: int = 5
     alpha: float = 0.01
     beta: float = 0.05
     tick_seconds: float = 5.0
     fast_tick_seconds: float = 1.0
+    # Shares of requests out of range, and of stretches of them that drifted; 0: the inputs are not watched.
+    input_range: float = 0.0
+    input_drift: float = 0.0
+    escalation: float = 0.0  # share of requests that INT8 may be unsure of; 0: nothing is escalated
 
     def __post_init__(self) -> None:
         for name in ("mismatch", "errors", "alpha", "beta"):
@@ -59,6 +71,9 @@ class Policy:
         for name in ("latency_seconds", "tick_seconds", "fast_tick_seconds", "steps"):
             if not (value := getattr(self, name)) > 0:
                 raise ValueError(f"{name}: found {value!r}; allowed: above 0")
+        for name in ("input_range", "input_drift", "escalation"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}: found {value!r}; allowed: 0, or below 1")
 
 
 @dataclass(frozen=True)
@@ -69,14 +84,21 @@ class Gate:
     reading: str  # the name people see; two gates may share one
     weight: float
     budget: float
-    limit: float  # what the user set; another value begins this gate anew
+    limit: float  # what the user set; another value begins this gate anew, and so does another rule
     bad: tuple[Key, ...]
     total: tuple[Key, ...]
     period_seconds: float
+    rule: str = ""  # by which an outcome is bad, if the user chose one
     proves: bool = False
+    # Over its budget it holds the rollout, and condemns nothing: the artifact was never judged on such inputs.
+    may_hold: bool = False
     # Counts of float: a period in which its own share is over the budget says nothing against INT8.
     excuse_bad: tuple[Key, ...] = ()
     excuse_total: tuple[Key, ...] = ()
+
+    def asks_as(self, limit: float, rule: str) -> bool:
+        """Whether what was gathered under that limit and that rule is evidence of this gate."""
+        return self.limit == limit and self.rule == rule
 
 
 def gates_of(policy: Policy) -> tuple[Gate, ...]:
@@ -90,6 +112,7 @@ def gates_of(policy: Policy) -> tuple[Gate, ...]:
         bad=_both(MISMATCHED),
         total=ALL_COMPARED,
         period_seconds=policy.tick_seconds,
+        rule=policy.divergence,
         proves=True,
     )
     distinct = replace(mismatch, name=DISTINCT, bad=_both(MISMATCHED_DISTINCT), total=_both(COMPARED_DISTINCT))
@@ -120,4 +143,29 @@ def fast_gate(policy: Policy) -> Gate:
         bad=(("int8", ERRORS),),
         total=(("int8", REQUESTS),),
         period_seconds=policy.fast_tick_seconds,
+    )
+
+
+def holding_gates(policy: Policy) -> tuple[Gate, ...]:
+    """The gates of what is watched: requests out of the calibrated range, drifting distributions, unsure answers."""
+    watched = (
+        ("input-range", policy.input_range, (INPUTS_OUT_OF_RANGE,), INPUTS_CHECKED),
+        ("input-drift", policy.input_drift, (INPUT_WINDOWS_DRIFTED,), INPUT_WINDOWS),
+        # Escalated or not: the share that INT8 is unsure of, whatever float could take.
+        (ESCALATION, policy.escalation, (ESCALATED, ESCALATIONS_REFUSED), REQUESTS),
+    )
+    return tuple(
+        Gate(
+            name=name,
+            reading=name,
+            weight=0.0,
+            budget=budget,
+            limit=budget,
+            bad=tuple(("int8", each) for each in bad),
+            total=(("int8", total),),
+            period_seconds=policy.tick_seconds,
+            may_hold=True,
+        )
+        for name, budget, bad, total in watched
+        if budget
     )

@@ -1,7 +1,7 @@
 """The proof of one pair of digests: all its gates, from the moment it began."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -19,7 +19,9 @@ from quanary.controller.evidence.gates import (
     Tally,
     fast_gate,
     gates_of,
+    holding_gates,
 )
+from quanary.controller.evidence.hold import ENDS_AT, Hold
 from quanary.controller.evidence.reading import Evidence, GateReading
 from quanary.controller.evidence.schedule import Schedule
 from quanary.controller.evidence.watch import Watch
@@ -71,7 +73,8 @@ class Proof:
 
     def _begin(self, gate: Gate, at: float) -> Watch:
         period = max(1, round(gate.period_seconds / self.policy.fast_tick_seconds))
-        return Watch(gate, at, period, safety=Safety() if gate.proves else None)
+        safety, hold = Safety() if gate.proves else None, Hold() if gate.may_hold else None
+        return Watch(gate, at, period, safety=safety, hold=hold)
 
     @classmethod
     def restored(cls, pair: str, policy: Policy, text: str) -> Self:
@@ -90,14 +93,14 @@ class Proof:
         proof.drops = Drops(*saved.drops)
         for name, watch in proof.watches.items():
             kept = saved.watches.get(name)
-            if kept is None or kept.limit != watch.gate.limit:
+            if kept is None or not watch.gate.asks_as(kept.limit, kept.rule):
                 proof._began_anew(watch.gate)
             else:
                 load_watch(kept, watch, proof.bins.width)
         return proof
 
     def checkpoint(self) -> str:
-        """Everything up to the last closed bin, as JSON of less than 4,096 bytes."""
+        """Everything up to the last closed bin, as JSON of less than 8,192 bytes."""
         return Checkpoint(
             pair=self.pair,
             at=self.bins.closed_at,
@@ -111,16 +114,20 @@ class Proof:
         ).model_dump_json(exclude_none=True)
 
     def revise(self, policy: Policy) -> None:
-        """Go on under a changed policy: a gate whose limit changed begins anew, the others keep what they have."""
+        """Go on under a changed policy: gates of another limit or rule begin anew, the others keep what they have.
+
+        A gate that is not watched any more is forgotten.
+        """
         self.policy = policy
         self.schedule = Schedule(policy.steps, self.schedule.changes)
+        known, self.watches = self.watches, {}
         for gate in _gates(policy):
-            old, new = self.watches[gate.name], self._begin(gate, self.bins.closed_at)
-            if old.gate.limit != gate.limit:
-                self.watches[gate.name] = new
+            old, new = known.get(gate.name), self._begin(gate, self.bins.closed_at)
+            if old is None or not gate.asks_as(old.gate.limit, old.gate.rule):
                 self._began_anew(gate)
             else:
-                old.gate, old.period_bins = gate, new.period_bins
+                old.gate, old.period_bins, new = gate, new.period_bins, old
+            self.watches[gate.name] = new
 
     def _began_anew(self, gate: Gate) -> None:
         self.is_proven = self.is_proven and not gate.proves
@@ -154,6 +161,8 @@ class Proof:
         for watch in self.watches.values():
             if watch.safety:
                 watch.safety.forgo()
+            if watch.hold:
+                watch.hold.normal.forgo()
 
     def _add(self, index: int, tally: Tally) -> None:
         dropped = sum(tally.get(key, 0) for key in ALL_DROPPED)
@@ -177,6 +186,9 @@ class Proof:
         if fast.value >= RETREAT_AT:
             self.retreated_at = end
             fast.spend()
+        for watch in self.watches.values():
+            if watch.hold:
+                watch.hold.judge(end, watch.breach, 1 / self.policy.alpha)
         if not self.condemned_by and self._sum() >= 1 / self.policy.alpha:
             contributions = self._contributions()
             self.condemned_by = max(contributions, key=contributions.__getitem__)
@@ -216,8 +228,7 @@ class Proof:
 
     def _reading(self, name: str, contribution: float) -> GateReading:
         watches = [each for each in self.watches.values() if each.gate.reading == name]
-        first, safeties = watches[0], [each.safety for each in watches if each.safety]
-        best = min((each.best for each in safeties), default=1.0)
+        first = watches[0]
         recent_bad, recent_samples = first.recent_counts()
         return GateReading(
             name,
@@ -225,14 +236,22 @@ class Proof:
             first.bad,
             first.gate.budget,
             rollback_evidence=_progress(contribution, 1 / self.policy.alpha),
-            safety_evidence=_progress(best, 1 / self.policy.beta),
+            safety_evidence=self._safety_evidence(watches),
             recent_samples=recent_samples,
             recent_bad=recent_bad,
+            holds=first.holds,
         )
+
+    def _safety_evidence(self, watches: Sequence[Watch]) -> float:
+        hold = watches[0].hold
+        if hold and hold.since:
+            return _progress(hold.normal.value, ENDS_AT)
+        best = min((each.safety.best for each in watches if each.safety), default=1.0)
+        return _progress(best, 1 / self.policy.beta)
 
 
 def _gates(policy: Policy) -> tuple[Gate, ...]:
-    return (*gates_of(policy), fast_gate(policy))
+    return (*gates_of(policy), fast_gate(policy), *holding_gates(policy))
 
 
 def _progress(value: float, goal: float) -> float:

@@ -12,10 +12,20 @@ class GateReading:
     bad: int
     budget: float
     rollback_evidence: float  # ln(w * M) / ln(1/alpha), clipped to 0..1; w is the gate's weight in the sum
-    safety_evidence: float  # ln(best D) / ln(1/beta), clipped to 0..1; 0 for a gate that need not be proven
+    # ln(best D) / ln(1/beta), clipped to 0..1; of a gate that holds, how far it is to the end of that; else 0.
+    safety_evidence: float
     # Of the last minute, for people; lost in a restart.
     recent_samples: int = field(default=0, compare=False)
     recent_bad: int = field(default=0, compare=False)
+    holds: bool = False  # it keeps the rollout where it is; a gate that may hold never rolls back
+
+    @property
+    def sentence(self) -> str:
+        """The gate, its last minute, and all that it has seen."""
+        if not self.samples:
+            return self.name
+        recent = f"{self.recent_bad} of {self.recent_samples} bad in the last minute, " if self.recent_samples else ""
+        return f"{self.name}: {recent}{self.bad} of {self.samples} in all, budget {self.budget:.1%}"
 
 
 @dataclass(frozen=True)
@@ -37,3 +47,8 @@ class Evidence:
     float_slow: bool = False  # float's own share over the latency budget is above it: INT8 is not to blame
     checkpoint: str = ""
     p99_seconds: float | None = None  # for people
+
+    @property
+    def holding(self) -> tuple[GateReading, ...]:
+        """The gates of the inputs that keep the rollout where it is."""
+        return tuple(each for each in self.gates if each.holds)

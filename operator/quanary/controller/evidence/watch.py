@@ -7,6 +7,7 @@ from typing import Final
 
 from quanary.controller.evidence.betting import Breach, Safety
 from quanary.controller.evidence.gates import Gate, Key, Tally
+from quanary.controller.evidence.hold import Hold
 from quanary.controller.evidence.schedule import Schedule
 
 # In multiples of 1/beta. A proof without a ceiling would take hours of a bad present to forget a good past.
@@ -34,6 +35,7 @@ class Watch:
     is_excused: bool = False  # the newest period was not bet on: float was over the budget too
     breach: Breach = field(default_factory=Breach)
     safety: Safety | None = None
+    hold: Hold | None = None
     recent: deque[tuple[float, int, int]] = field(default_factory=deque, compare=False)  # end, bad, all
 
     def add(self, index: int, tally: Tally) -> None:
@@ -59,7 +61,10 @@ class Watch:
         if self.paid_until:
             mass -= schedule.released(self.begun, self.paid_until)
         self.paid_until = end
-        self.breach.bet(k, 0 if self.is_excused else n, self.gate.budget, mass)
+        if self.hold and self.holds:
+            self.hold.bet(k, n, self.gate.budget)
+        else:
+            self.breach.bet(k, 0 if self.is_excused else n, self.gate.budget, mass)
         if self.safety:
             is_changed = self.safety.fresh_since < changed_at <= end
             if is_changed and changed_at <= end - self.gate.period_seconds:
@@ -72,6 +77,11 @@ class Watch:
     def recent_counts(self) -> tuple[int, int]:
         """Bad ones of all in the last minute."""
         return sum(bad for _, bad, _ in self.recent), sum(samples for _, _, samples in self.recent)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps the rollout where it is."""
+        return self.hold is not None and self.hold.since > 0
 
     def contribution(self) -> float:
         """Its part of the sum that condemns."""

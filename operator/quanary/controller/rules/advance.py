@@ -1,12 +1,14 @@
 """The way forward: shadow, step by step, promoted. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from quanary.api.v1alpha1 import Artifact, Progress, Stage
 from quanary.controller.decision import Decision, Observation
-from quanary.controller.fitness import mismatch_gate, warning
-from quanary.controller.scene import WATCHFUL, Scene
+from quanary.controller.evidence import ESCALATION, Evidence, GateReading
+from quanary.controller.fitness import is_certified, mismatch_gate, warning
+from quanary.controller.scene import CERTIFICATE_LAPSED, WATCHFUL, Scene
 
 DROPPED_TOO_MANY: Final = 0.2
 COMPARISONS_PER_BUDGET: Final = 20  # a step lasts at least 20 / budget comparisons of distinct inputs
@@ -21,10 +23,38 @@ def hold_without_evidence(seen: Observation) -> Decision | None:
         return scene.hold("Prometheus gives no answer: weights stay as they are", "PrometheusGone")
     if evidence.int8_silent and evidence.float_silent and scene.progress.step:
         return scene.hold("no fresh samples of either variant: weights stay as they are", "NoData")
-    if evidence.dropped_ratio > DROPPED_TOO_MANY:
+    # Without pods nothing is compared any more, and the ratio stays what it was: other rules say what is wrong.
+    is_compared = scene.progress.step or scene.is_available(scene.candidate)
+    if is_compared and evidence.dropped_ratio > DROPPED_TOO_MANY:
         because = f"{evidence.dropped_ratio:.0%} of comparisons were dropped; at most {DROPPED_TOO_MANY:.0%} may be"
         return scene.hold(because, "ComparisonsDropped")
     return None
+
+
+def hold_on_drift(seen: Observation) -> Decision | None:
+    """Inputs unlike those of calibration, or answers that INT8 is unsure of: it goes no further on trust."""
+    scene, evidence = Scene(seen), seen.evidence
+    candidate, step = scene.candidate, scene.progress.step
+    if candidate is None or evidence is None or not (holding := _holding(evidence, step)):
+        return None
+    # Where it would not advance anyway, other rules say why.
+    if not evidence.proven or not (step or scene.is_available(candidate)):
+        return None
+    gates = "; ".join(each.sentence for each in holding)
+    what, reason = _cause(holding)
+    return scene.hold(f"INT8 at {step} %: {what}: {gates}", reason)
+
+
+def _holding(evidence: Evidence, step: int) -> tuple[GateReading, ...]:
+    """The gates that hold here. In shadow no user is answered by INT8, so nothing could end a hold for unsure ones."""
+    return tuple(each for each in evidence.holding if step or each.name != ESCALATION)
+
+
+def _cause(holding: Sequence[GateReading]) -> tuple[str, str]:
+    """What is wrong, and the reason in one word; strange inputs explain unsure answers."""
+    if all(each.name == ESCALATION for each in holding):
+        return "answers are unsure more often than may be escalated", "Unsure"
+    return "inputs are unlike those of calibration", "InputDrift"
 
 
 def prove_in_shadow(seen: Observation) -> Decision | None:
@@ -81,6 +111,14 @@ def watch_after_promotion(seen: Observation) -> Decision | None:
     if seen.evidence and seen.evidence.prometheus_gone:
         because = "INT8 serves; Prometheus gives no answer, so nothing watches it now"
         return scene.settle(Stage.PROMOTED, because, reason="PrometheusGone")
+    if seen.evidence and (holding := seen.evidence.holding):
+        what, reason = _cause(holding)
+        names = ", ".join(each.name for each in holding)
+        because = f"INT8 serves; evidence goes on; its {what} ({names})"
+        return scene.settle(Stage.PROMOTED, because, reason=reason)
+    if stable and not is_certified(stable):
+        because = f"INT8 serves; its certificate does not hold on the new sealed data: {stable.because}"
+        return scene.settle(Stage.PROMOTED, because, reason=CERTIFICATE_LAPSED)
     return scene.settle(Stage.PROMOTED, "INT8 serves; evidence goes on")
 
 

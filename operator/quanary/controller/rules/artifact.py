@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from quanary.api.v1alpha1 import Artifact, FrontArtifact, Progress, Provenance, Stage, Verdict
 from quanary.controller.decision import Decision, Memory, Observation
-from quanary.controller.fitness import disagreement
-from quanary.controller.scene import SOON, WATCHFUL, Scene
+from quanary.controller.fitness import disagreement, is_certified
+from quanary.controller.scene import CERTIFICATE_LAPSED, SOON, WATCHFUL, Scene
 from quanary.wire.report import Handover
 
 
@@ -31,8 +31,7 @@ def reject_unfit_artifact(seen: Observation) -> Decision | None:
     candidate = scene.candidate
     if candidate is None or scene.is_fit(candidate):
         return None
-    is_certified = candidate.verdict not in {Verdict.OVER_BUDGET, Verdict.NOT_CERTIFIABLE}
-    if is_certified and (difference := disagreement(scene.spec, candidate)):
+    if is_certified(candidate) and (difference := disagreement(scene.spec, candidate)):
         return scene.settle(Stage.REJECTED, difference, reason="Disagrees")
     return scene.settle(Stage.REJECTED, f"{candidate.verdict}: {candidate.because}", reason=candidate.verdict)
 
@@ -64,18 +63,23 @@ def _take_over(scene: Scene, memory: Memory) -> Decision:
         latency_ratio=handover.artifact.latency_ratio,
         signoff=handover.signoff,
         disagreement_upper_bound=handover.signoff.disagreement_upper_bound if handover.signoff else 0,
+        out_of_range_budget=handover.out_of_range_budget,
         portable=handover.artifact.portable,
         cpu_features=handover.cpu_features[:16],
     )
     memory = replace(memory, provenance=_provenance(scene, handover), front=_front(scene, handover))
     because = f"{artifact.verdict}: {artifact.because}"
+    # What new sealed data show to be worse than the budget leaves traffic; where they are too few to tell, nothing
+    # speaks against what live traffic has proven.
     is_bad = artifact.verdict is Verdict.OVER_BUDGET or bool(disagreement(scene.spec, artifact))
     if memory.stable and memory.stable.digest == artifact.digest and is_bad:
         memory = replace(memory, stable=None)  # the very artifact that serves was found wanting
     if memory.stable and memory.stable.digest == artifact.digest:
         # What was not certified this time was not published either: it is still where it was.
         artifact = artifact.model_copy(update={"uri": artifact.uri or memory.stable.uri})
-        return scene.decide(Stage.PROMOTED, because, replace(memory, stable=artifact), quantize=True, after=SOON)
+        reason = "" if is_certified(artifact) else CERTIFICATE_LAPSED
+        memory = replace(memory, stable=artifact)
+        return scene.decide(Stage.PROMOTED, because, memory, reason=reason, quantize=True, after=SOON)
     return scene.decide(Stage.QUANTIZING, because, replace(memory, candidate=artifact), quantize=True, after=SOON)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from quanary.api.v1alpha1 import Progress, Source, Stage
+from quanary.controller import support
 from quanary.controller.decision import Decision, Memory, Observation
 from quanary.controller.scene import SOON, WATCHFUL, Scene
 
@@ -25,8 +26,8 @@ def obey_the_kill_switch(seen: Observation) -> Decision | None:
     scene = Scene(seen)
     if not (seen.switched_off or scene.spec.rollout.mode == "FloatOnly"):
         return None
-    if not scene.is_ready(scene.source):
-        return None  # nothing to switch to: let the rest of the lifecycle keep what serves
+    if scene.memory.source is None or not scene.is_ready(scene.source):
+        return None  # nothing to switch to yet: let the rest of the lifecycle bring it up, or keep what serves
     progress = Progress(retreats=scene.progress.retreats, retried=scene.progress.retried)
     return scene.decide(
         Stage.SERVING_FLOAT,
@@ -59,6 +60,12 @@ def wait_for_the_route(seen: Observation) -> Decision | None:
         return None
     problem = f"spec.route.parentRefs: no gateway answers for {parents}; allowed: a Gateway that exists and admits it"
     return scene.stall(problem, "GatewayMissing")
+
+
+def refuse_unsupported_route(seen: Observation) -> Decision | None:
+    """A Gateway cannot do what the spec asks of the route: said by name, since users would only see it missing."""
+    problem = support.refusal(seen.support)
+    return Scene(seen).stall(problem, "MissingFeatures") if problem else None
 
 
 def bring_up_new_source(seen: Observation) -> Decision | None:

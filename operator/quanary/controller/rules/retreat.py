@@ -51,7 +51,9 @@ def take_safer_artifact(seen: Observation) -> Decision | None:
     safer, reason = _next_safer(scene, condemned), scene.reason_of(condemned.digest)
     if safer is None:
         return None
-    candidate = _out_of_front(safer, f"taken from the front ({safer.role}) after {condemned.digest[:10]}: {reason}")
+    candidate = _out_of_front(
+        safer, condemned, f"taken from the front ({safer.role}) after {condemned.digest[:10]}: {reason}"
+    )
     memory = replace(scene.memory, candidate=candidate, progress=Progress(retried=scene.progress.retried))
     because = f"INT8 {candidate.digest[:10]}: {candidate.because}"
     if memory.stable and memory.stable.digest == candidate.digest:
@@ -147,13 +149,9 @@ def _rollback_reason(scene: Scene, subject: Artifact) -> str:
 
 
 def _gate_sentence(scene: Scene, name: str) -> str:
-    """The gate, its last minute, and all that it has seen."""
     evidence = scene.seen.evidence
-    gate = next((each for each in evidence.gates if each.name == name and each.samples), None) if evidence else None
-    if gate is None:
-        return name
-    recent = f"{gate.recent_bad} of {gate.recent_samples} bad in the last minute, " if gate.recent_samples else ""
-    return f"{name}: {recent}{gate.bad} of {gate.samples} in all, budget {gate.budget:.1%}"
+    gate = next((each for each in evidence.gates if each.name == name), None) if evidence else None
+    return gate.sentence if gate else name
 
 
 def _is_safer_wanted(scene: Scene, condemned: Artifact) -> bool:
@@ -170,7 +168,7 @@ def _next_safer(scene: Scene, condemned: Artifact) -> FrontArtifact | None:
     return next((each for each in of_search if each.safer and not scene.is_condemned(each.digest)), None)
 
 
-def _out_of_front(safer: FrontArtifact, because: str) -> Artifact:
+def _out_of_front(safer: FrontArtifact, condemned: Artifact, because: str) -> Artifact:
     return Artifact(
         digest=safer.digest,
         uri=safer.uri,
@@ -179,6 +177,7 @@ def _out_of_front(safer: FrontArtifact, because: str) -> Artifact:
         because=because[:512],
         size_ratio=safer.size_ratio,
         disagreement_upper_bound=safer.disagreement_upper_bound,
+        out_of_range_budget=condemned.out_of_range_budget,  # one search calibrates once
         role=safer.role,
         portable=safer.portable,
         cpu_features=safer.cpu_features,

@@ -1,6 +1,7 @@
 """The proofs of all tracked models, advanced tick by tick. A cache: samples and the checkpoint reproduce it."""
 
 import asyncio
+import hashlib
 import math
 import zlib
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Final
 import structlog
 
 from quanary.api.names import short
-from quanary.api.v1alpha1 import Gates
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Policy, Proof, Scrape
 from quanary.controller.settings import Settings
@@ -48,6 +49,9 @@ class Subject:
     step: int = 0  # percent of the candidate now
     since: datetime | None = None  # when that step began
     in_progress: bool = True  # False for a promoted artifact
+    input_range: float = 0.0  # the gates of the inputs; 0: they are not watched
+    input_drift: float = 0.0
+    escalation: Escalation | None = None
     attempt: int = 1  # how many artifacts of this float model were tried, this one included: beta shrinks with it
     retried: bool = False  # trusted once more after it was condemned: its evidence begins anew
     checkpoint: str = ""  # out of the status, for the first time it is tracked
@@ -154,7 +158,11 @@ class Telemetry:
             mismatch=subject.mismatch,
             errors=gates.errors,
             latency_seconds=gates.latency.p99.total_seconds(),
+            divergence=_rule(gates.divergence, subject.escalation),
             steps=subject.steps,
+            input_range=subject.input_range,
+            input_drift=subject.input_drift,
+            escalation=subject.escalation.budget if subject.escalation else 0.0,
             alpha=settings.alpha * (1 if subject.in_progress else PROMOTED_ALPHA),
             # The betas of all attempts sum to the one of the settings.
             beta=settings.beta / (subject.attempt * (subject.attempt + 1)),
@@ -225,6 +233,23 @@ class Telemetry:
         return changed
 
 
+def _rule(divergence: Divergence, escalation: Escalation | None) -> str:
+    """The same words for the same meaning of "answers differ", and other words for another."""
+    words = []
+    if divergence != Divergence():
+        words.append(f"{divergence.measure} {divergence.limit!r} {_short_text(divergence.output)}")
+    if escalation and escalation.to == "Float":
+        # An answer that float gives instead is none that differs.
+        policy = escalation.model_dump_json(include={"below", "confidence", "output", "budget"})
+        words.append(f"escalated {_short_text(policy)}")
+    return " ".join(words)
+
+
+def _short_text(text: str) -> str:
+    # A checkpoint is small, the name of an output may be long.
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
 def _note_step(proof: Proof, subject: Subject, before: int) -> None:
     if subject.in_progress and subject.since:
         proof.weight_changed(subject.since.timestamp(), raised=subject.step > before)
@@ -261,6 +286,7 @@ def _outcome(evidence: Evidence, subject: Subject) -> tuple[object, ...]:
         evidence.float_silent,
         evidence.int8_silent,
         evidence.float_slow,
+        tuple(each.name for each in evidence.holding),
         int(evidence.dropped_ratio * 10),
         evidence.compared_distinct >= subject.compared_wanted,
     )

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from quanary.quantizer.benefit.energy import Package, joules_between, readable_packages
+from quanary.wire.energy import Package, joules_between, readable_packages
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read by the import below
 import onnxruntime

@@ -1,7 +1,6 @@
 """Calibration: what activations and inputs look like on real samples, streamed, robust to one wild sample, cached."""
 
 from quanary.quantizer.calibrate.calibration import Calibration, calibrate
-from quanary.quantizer.calibrate.collect import activations_of
 from quanary.quantizer.calibrate.drift import judge_held_out
 
-__all__ = ["Calibration", "activations_of", "calibrate", "judge_held_out"]
+__all__ = ["Calibration", "calibrate", "judge_held_out"]

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from quanary.quantizer.calibrate.methods import RANGE_OF, Range
 from quanary.quantizer.data import Sample
 from quanary.quantizer.progress import Progress
 from quanary.quantizer.recipe import Method
+from quanary.wire.drift import SMOOTHING
 from quanary.wire.report import DriftBaseline, Exclusion, RefusedError
 
 SETTINGS: Final[Mapping[str, float | tuple[int, ...]]] = {
@@ -30,7 +31,7 @@ SETTINGS: Final[Mapping[str, float | tuple[int, ...]]] = {
     "driftSeed": drift.SEED,
     "driftResamples": drift.RESAMPLES,
     "driftQuantile": drift.QUANTILE,
-    "driftSmoothing": drift.SMOOTHING,
+    "driftSmoothing": SMOOTHING,
     "outlierZ": outliers.Z_LIMIT,
     "outlierGap": outliers.GAP,
     "outlierInputGap": outliers.INPUT_GAP,
@@ -55,7 +56,7 @@ class Data(Protocol):
         """At most `limit` of them."""
 
 
-class Found(BaseModel):
+class FirstPass(BaseModel):
     """Pass 1 and what follows from it, as the cache keeps it."""
 
     ranges: dict[str, Range]
@@ -79,6 +80,7 @@ class Calibration:
     key: str
     from_cache: bool
     count: Callable[[], Mapping[str, Histogram]]
+    _bounds: dict[Method, dict[str, Range]] = field(default_factory=dict)
 
     @cached_property
     def histograms(self) -> Mapping[str, Histogram]:
@@ -89,7 +91,9 @@ class Calibration:
         """Range by tensor, zero always in it; those with levels in mind mean 8-bit ones."""
         if method == Method.MIN_MAX:
             return dict(self.ranges)
-        return {name: RANGE_OF[method](histogram) for name, histogram in self.histograms.items()}
+        if method not in self._bounds:
+            self._bounds[method] = {name: RANGE_OF[method](each) for name, each in self.histograms.items()}
+        return self._bounds[method]
 
     def clipped(self, method: Method) -> dict[str, float]:
         """By tensor, the share of calibration values that the range cuts off."""
@@ -167,7 +171,7 @@ def calibrate(  # noqa: PLR0913
         ranges = _judge(find_ranges(observer, source.read(), threads), source)
         kept_in.put(_RANGES, ranges.model_dump_json().encode())
     else:
-        ranges = Found.model_validate_json(stored)
+        ranges = FirstPass.model_validate_json(stored)
 
     def count() -> Mapping[str, Histogram]:
         stored = kept_in.get(_HISTOGRAMS)
@@ -192,7 +196,7 @@ def calibrate(  # noqa: PLR0913
     )
 
 
-def _judge(seen: Seen, source: Source) -> Found:
+def _judge(seen: Seen, source: Source) -> FirstPass:
     reach = np.maximum(np.abs(seen.lows), np.abs(seen.highs))
     tensors = {name: reach[:, i] for i, name in enumerate(seen.tensors)}
     floats = [each for each in seen.inputs if np.dtype(each.dtype).kind == "f"]
@@ -202,7 +206,7 @@ def _judge(seen: Seen, source: Source) -> Found:
     if source.progress:
         for line in (*(f"left out {each.where}: {each.reason}" for each in excluded), *judgement.warnings):
             source.progress.note(line)
-    return Found(
+    return FirstPass(
         ranges=seen.bounds(judgement.kept),
         kept=tuple(judgement.kept.tolist()),
         excluded=excluded,

@@ -30,16 +30,6 @@ _ONE_FILE_BYTES: Final = (1 << 31) - (1 << 24)
 T = TypeVar("T")
 
 
-def activations_of(model: ModelProto, nodes: frozenset[str]) -> tuple[str, ...]:
-    """Tensors that flow into and out of `nodes`, weights left out."""
-    weights = {each.name for each in model.graph.initializer}
-    names: dict[str, None] = {}
-    for node in model.graph.node:
-        if node.name in nodes:
-            names |= dict.fromkeys(each for each in (*node.input, *node.output) if each and each not in weights)
-    return tuple(names)
-
-
 @dataclass(frozen=True)
 class Observer:
     """The model with `tensors` as outputs: those of the wanted that are floats."""

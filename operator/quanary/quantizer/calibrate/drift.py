@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from quanary.quantizer.data import Sample
 from quanary.quantizer.inference import Array
+from quanary.wire.drift import SMOOTHING
 from quanary.wire.report import DriftBaseline
 
 # Of one input of one sample: so many that a sample's own histogram is fair, so few that many samples fit in memory.
@@ -24,8 +25,6 @@ SEED: Final = 20_240_601
 RESAMPLES: Final = 1000
 # Of resampled PSI, so that 99 % of unshifted sets stay under it: tails of a bootstrap are shorter than real ones.
 QUANTILE: Final = 0.995
-# Added to each bin of either side, in samples of the baseline: an empty bin is no proof that nothing falls there.
-SMOOTHING: Final = 0.5
 # Draws at a time, so that memory does not follow their number.
 _BLOCK: Final = 50
 
@@ -120,19 +119,14 @@ def judge_held_out(baselines: Sequence[DriftBaseline], held_out: Iterable[Sample
         samples += 1
         for each in baselines:
             values = sample.feed[each.input]
-            outside[each.input] += bool(values.size and (values.min() < each.low or values.max() > each.high))
+            # What is no number is out of range too, and compares with nothing.
+            outside[each.input] += bool(values.size and not (values.min() >= each.low and values.max() <= each.high))
     if not samples:
         return tuple(baselines)
     return tuple(
         each.model_copy(update={"out_of_range_budget": _budget(outside[each.input] / samples, each.samples)})
         for each in baselines
     )
-
-
-def psi(baseline: DriftBaseline, counts: Sequence[int]) -> float:
-    """Population stability index of values counted by the baseline's bins: sum (q - p) ln(q / p)."""
-    expected, found = (_shares(np.array([each]), baseline.samples) for each in (baseline.counts, counts))
-    return float(_psi(expected, found)[0])
 
 
 def count(edges: Sequence[float], values: Array) -> Counts:
@@ -200,12 +194,13 @@ def _resample(draw: np.random.Generator, by_unit: Counts, sizes: Counts, splits:
 
 
 def _shares(counts: Counts, samples: int) -> Floats:
-    """[…, bins], smoothed as if each of the baseline's samples were one value; the same for both sides of a PSI."""
+    """[sets, bins]: `wire.drift.shares` of many sets at once."""
     smooth = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) + SMOOTHING / max(samples, 1)
     return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
 
 
 def _psi(expected: Floats, found: Floats) -> Floats:
+    """[sets]: `wire.drift.psi` of many sets at once."""
     return np.asarray(((found - expected) * np.log(found / expected)).sum(axis=1))
 
 

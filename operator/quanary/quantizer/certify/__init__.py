@@ -7,6 +7,7 @@ into a verdict (verdict.py). The ledger counts how often the seal was opened (le
 
 from quanary.quantizer.certify.ledger import (
     LEDGER_FILE,
+    by_content,
     merge,
     open_seal,
     parse_openings,
@@ -26,6 +27,7 @@ __all__ = [
     "Metric",
     "Row",
     "SealedTable",
+    "by_content",
     "certify_front",
     "confidence_of",
     "is_certified",

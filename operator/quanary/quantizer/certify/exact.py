@@ -1,14 +1,16 @@
 """Exact one-sided bounds of a proportion, and of the drop in a paired table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import bdtr, gammaln, xlog1py, xlogy
-from scipy.stats import beta, norm
+
+from quanary.quantizer.certify.quantiles import beta, normal
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,12 +31,12 @@ _TOLERANCE: Final = 1e-9
 
 def proportion_upper(count: int, samples: int, confidence: float) -> float:
     """One-sided upper bound of a binomial proportion (Clopper and Pearson, 1934)."""
-    return 1.0 if count >= samples else float(beta.ppf(confidence, count + 1, samples - count))
+    return 1.0 if count >= samples else beta(confidence, count + 1, samples - count)
 
 
 def proportion_lower(count: int, samples: int, confidence: float) -> float:
     """One-sided lower bound of a binomial proportion (Clopper and Pearson, 1934)."""
-    return 0.0 if count <= 0 else float(beta.ppf(1 - confidence, count, samples - count + 1))
+    return 0.0 if count <= 0 else beta(1 - confidence, count, samples - count + 1)
 
 
 @lru_cache(maxsize=4096)
@@ -45,7 +47,23 @@ def drop_upper(lost: int, gained: int, samples: int, confidence: float) -> float
     if low == high:
         return high
     # A little beyond the root: on the side that is refuted.
-    return min(1.0, float(brentq(test.excess, low, high, xtol=_TOLERANCE)) + 2 * _TOLERANCE)
+    return min(1.0, _root(test.excess, low, high) + 2 * _TOLERANCE)
+
+
+def _root(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Where it crosses zero, to `_TOLERANCE`: Ridders' method (IEEE Transactions on Circuits and Systems 26, 1979)."""
+    at_low, at_high = falling(low), falling(high)
+    while high - low > _TOLERANCE:
+        middle = (low + high) / 2
+        at_middle = falling(middle)
+        root = np.sqrt(at_middle**2 - at_low * at_high)
+        if root == 0:
+            return middle
+        guess = middle + (middle - low) * np.sign(at_low - at_high) * at_middle / root
+        at_guess = falling(guess)
+        ends = sorted([(low, at_low), (middle, at_middle), (guess, at_guess), (high, at_high)])
+        (low, at_low), (high, at_high) = next(pair for pair in pairwise(ends) if pair[0][1] >= 0 >= pair[1][1])
+    return float(high)
 
 
 def refutes(lost: int, gained: int, samples: int, drop: float, confidence: float) -> bool:
@@ -73,7 +91,7 @@ class PairedTest:
         self._nuisance = error * _NUISANCE_SHARE
         self._low = proportion_lower(gained, samples, 1 - self._nuisance / 2)
         self._high = proportion_upper(gained, samples, 1 - self._nuisance / 2)
-        self.limit = score_upper(lost, gained, samples, float(norm.isf(error)))
+        self.limit = score_upper(lost, gained, samples, normal(1 - error))
         self._region = _region(lost, gained, samples, self.limit, self._window(self._low, self._high))
 
     def excess(self, drop: float) -> float:

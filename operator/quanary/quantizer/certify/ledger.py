@@ -1,4 +1,7 @@
-"""How often sealed data were opened: every look spends some of the error that they allow."""
+"""How often sealed data were opened: every look spends some of the error that they allow.
+
+Data are known by their content, however they are packed. Ledgers from before that name the file instead.
+"""
 
 import json
 import os
@@ -15,6 +18,13 @@ LEDGER_FILE: Final = "seal.json"
 _OPENINGS: Final = TypeAdapter(tuple[Opening, ...])
 
 
+def by_content(openings: Iterable[Opening], file_sha256: str, content_sha256: str) -> tuple[Opening, ...]:
+    """Those of the file as openings of its content."""
+    return merge(
+        each.model_copy(update={"data": content_sha256}) if each.data == file_sha256 else each for each in openings
+    )
+
+
 def open_seal(previous: Sequence[Opening], data_sha256: str, artifacts: Sequence[str]) -> Opening:
     """The opening that judging `artifacts` on these data is.
 
@@ -25,6 +35,7 @@ def open_seal(previous: Sequence[Opening], data_sha256: str, artifacts: Sequence
     for each in same:
         if frozenset(each.artifacts) == frozenset(artifacts):
             return each
+    # Two with one number were made apart, and both have looked.
     number = 1 + max([len(same), *(each.number for each in same)])
     return Opening(data=data_sha256, number=number, artifacts=tuple(artifacts))
 

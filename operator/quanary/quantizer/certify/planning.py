@@ -3,9 +3,10 @@
 from typing import Final
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.special import bdtr, gammaln, xlog1py, xlogy
 
 from quanary.quantizer.certify.exact import proportion_upper, refutes, score
+from quanary.quantizer.certify.quantiles import binomial, normal
 
 POWER: Final = 0.8
 
@@ -61,35 +62,38 @@ def scaled_samples(
     """
     if drop >= max_drop:
         return None
-    seen, wanted = (float(norm.ppf(each)) for each in confidences)
+    seen, wanted = (normal(each) for each in confidences)
     deviation = margin / max(seen, 1e-9)
-    needed = np.ceil(samples * (deviation * (wanted + float(norm.ppf(POWER))) / (max_drop - drop)) ** 2)
+    needed = np.ceil(samples * (deviation * (wanted + normal(POWER)) / (max_drop - drop)) ** 2)
     return int(needed) if needed <= _MOST_SAMPLES else None
 
 
 def proportion_power(samples: int, rate: float, max_drop: float, confidence: float) -> float:
     """Probability that the exact bound of a proportion stays within the budget."""
-    most = int(binom.ppf(1 - confidence, samples, max_drop)) + 1
+    most = binomial(1 - confidence, samples, max_drop) + 1
     while most >= 0 and proportion_upper(most, samples, confidence) > max_drop:
         most -= 1
-    return float(binom.cdf(most, samples, rate))
+    return float(bdtr(most, samples, rate)) if most >= 0 else 0.0
 
 
 def paired_power(samples: int, drop: float, gaining: float, max_drop: float, confidence: float) -> float:
     """Probability that the exact paired bound stays within the budget."""
-    low, high = (int(binom.ppf(each, samples, gaining)) for each in (1e-5, 1 - 1e-5))
+    low, high = (binomial(each, samples, gaining) for each in (1e-5, 1 - 1e-5))
     gained = np.arange(low, high + 1)
     nodes = np.unique(np.linspace(low, high, _NODES).astype(int))
     most = [most_lost(int(each), samples, max_drop, confidence) for each in nodes]
     limits = np.floor(np.interp(gained, nodes, most))
-    chance = np.where(limits >= 0, binom.cdf(limits, samples - gained, (gaining + drop) / (1 - gaining)), 0)
-    return float((binom.pmf(gained, samples, gaining) * chance).sum())
+    within = np.minimum(limits, samples - gained)
+    chance = np.where(limits >= 0, bdtr(np.maximum(within, 0), samples - gained, (gaining + drop) / (1 - gaining)), 0)
+    choose = gammaln(samples + 1) - gammaln(gained + 1) - gammaln(samples - gained + 1)
+    weight = np.exp(choose + xlogy(gained, gaining) + xlog1py(samples - gained, -gaining))
+    return float((weight * chance).sum())
 
 
 def most_lost(gained: int, samples: int, max_drop: float, confidence: float) -> int:
     """The largest number lost that still certifies beside `gained`; -1 if none does. Sought from the score test's."""
     lost = np.arange(samples - gained + 1, dtype=float)
-    passes = score(lost, np.full_like(lost, gained), samples, max_drop) <= -float(norm.ppf(confidence))
+    passes = score(lost, np.full_like(lost, gained), samples, max_drop) <= -normal(confidence)
     most = max(int(passes.sum()) - 1, 0)
     if refutes(most, gained, samples, max_drop, confidence):
         while most < samples - gained and refutes(most + 1, gained, samples, max_drop, confidence):
@@ -107,5 +111,5 @@ def _score_samples(drop: float, gaining: float, max_drop: float, confidence: flo
     restricted = (np.sqrt(linear**2 + 8 * gaining * max_drop * (1 - max_drop)) - linear) / 4
     under_null = np.sqrt(2 * restricted + max_drop * (1 - max_drop))
     under_drop = np.sqrt(losing + gaining - drop**2)
-    reach = norm.ppf(confidence) * under_null + norm.ppf(POWER) * under_drop
+    reach = normal(confidence) * under_null + normal(POWER) * under_drop
     return int(np.ceil((reach / (max_drop - drop)) ** 2))

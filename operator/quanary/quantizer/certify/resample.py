@@ -5,9 +5,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import gamma, norm, t
+from scipy.special import ndtr
 
 from quanary.quantizer.certify.metrics.metric import Fit, Floats
+from quanary.quantizer.certify.quantiles import gamma, normal, student
 
 Ints = npt.NDArray[np.int64]
 
@@ -69,7 +70,7 @@ def t_upper(drop: float, by_unit: Floats, confidence: float) -> float:
     """By the jackknife's variance over units, with as many degrees of freedom less one: wide where units are few."""
     count = len(by_unit)
     spread = np.sqrt(count / (count - 1) * (by_unit**2).sum())
-    return float(drop + t.ppf(confidence, count - 1) * spread)
+    return float(drop + student(confidence, count - 1) * spread)
 
 
 def t_lower(drop: float, by_unit: Floats, confidence: float) -> float:
@@ -86,7 +87,7 @@ def gamma_upper(parts: Floats, whole_unit: float, confidence: float) -> float:
     losses = parts[parts > 0]
     worst = max(float(losses.max(initial=0.0)), whole_unit / np.sqrt(1 + len(losses)))
     mean, variance = losses.sum() + worst, (losses**2).sum() + worst**2
-    bound = gamma.ppf(confidence, mean**2 / variance, scale=variance / mean)
+    bound = gamma(confidence, mean**2 / variance, variance / mean)
     return float(bound + parts[parts < 0].sum())
 
 
@@ -95,12 +96,12 @@ def bca_upper(fit: Fit, units: Units, by_unit: Floats, confidence: float) -> flo
     drops = np.sort(_resampled(fit, units, resamples_for(confidence)))
     drop, count = fit.estimate.drop, len(drops)
     below = (np.searchsorted(drops, drop - 1e-12) + np.searchsorted(drops, drop + 1e-12, side="right")) / 2
-    bias = norm.ppf(np.clip(below / count, 1 / count, 1 - 1 / count))
+    bias = normal(np.clip(below / count, 1 / count, 1 - 1 / count))
     squares = (by_unit**2).sum()
     acceleration = (by_unit**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
-    shifted = bias + norm.ppf(confidence)
+    shifted = bias + normal(confidence)
     room = 1 - acceleration * shifted
-    place = norm.cdf(bias + shifted / room) if room > 0 else 1.0
+    place = ndtr(bias + shifted / room) if room > 0 else 1.0
     bound = float(drops[min(int(np.ceil(place * count)), count - 1)])
     # Resamples with nothing to judge, sorted to the end, bound nothing.
     return bound if np.isfinite(bound) else max(1.0, drop)

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from quanary.artifacts.fetch import DATA_LIMIT_BYTES, fetch_or_use, local_path
 from quanary.artifacts.verify import Wanted, digest_of
-from quanary.quantizer.data import npz, parquet
 from quanary.quantizer.data.entry import is_entry, open_entry
 from quanary.quantizer.data.samples import LABEL, SAMPLES_LIMIT, DataSet, Sample
 from quanary.quantizer.data.shapes import Contents
@@ -19,7 +19,8 @@ from quanary.wire.report import RefusedError
 
 FILE_ENDS: Final = (".tar", ".tar.gz", ".tgz", Format.PARQUET, Format.NPZ)
 
-_READERS: Final[dict[Format, ModuleType]] = {Format.NPZ: npz, Format.PARQUET: parquet}
+# Imported where they are needed: one of them brings a library that takes long to load.
+_READERS: Final = {Format.NPZ: "quanary.quantizer.data.npz", Format.PARQUET: "quanary.quantizer.data.parquet"}
 
 
 def gather_data(
@@ -59,7 +60,7 @@ def open_data(path: Path, sha256: str, field: str, inputs: tuple[TensorSpec, ...
     found: list[tuple[str, Contents]] = []
     total = 0
     for shard in open_shards(path, field):
-        contents: Contents = _READERS[shard.format].inspect(shard, inputs, field)
+        contents: Contents = _reader(shard.format).inspect(shard, inputs, field)
         total += contents.samples
         if total > SAMPLES_LIMIT:
             raise RefusedError(f"{field}.uri", f"shard {shard.name}: {total} samples so far", f"{SAMPLES_LIMIT} in all")
@@ -69,6 +70,10 @@ def open_data(path: Path, sha256: str, field: str, inputs: tuple[TensorSpec, ...
     label, has_group = _require_same_extras(found, field)
     counts = tuple((name, contents.samples) for name, contents in found)
     return DataSet(path, sha256, field, counts, bool(label), has_group, partial(_stream, path, field, inputs))
+
+
+def _reader(form: Format) -> ModuleType:
+    return import_module(_READERS[form])
 
 
 def digest_of_data(path: Path) -> str:
@@ -81,7 +86,7 @@ def digest_of_data(path: Path) -> str:
 
 def _stream(path: Path, field: str, inputs: tuple[TensorSpec, ...]) -> Iterator[Sample]:
     for shard in open_shards(path, field):
-        yield from _READERS[shard.format].read(shard, inputs, field)
+        yield from _reader(shard.format).read(shard, inputs, field)
 
 
 def _require_same_extras(found: list[tuple[str, Contents]], field: str) -> tuple[str, bool]:

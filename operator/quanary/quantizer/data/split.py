@@ -37,6 +37,11 @@ class Content:
         return frozenset(self.groups)
 
     @property
+    def sha256(self) -> str:
+        """Of what is in it: the same for the same samples in whatever order, shards and format."""
+        return hashlib.sha256(b"".join(sorted(self.samples))).hexdigest()
+
+    @property
     def duplicates(self) -> int:
         """Samples whose content an earlier one has."""
         return len(self.digests) - len(self.samples)

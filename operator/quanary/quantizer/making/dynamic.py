@@ -6,6 +6,7 @@ from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from quanary.quantizer.making.nodes import NodeChoice, operators_of
+from quanary.quantizer.making.quantizer import Known
 from quanary.quantizer.recipe import Granularity, Recipe
 
 
@@ -14,6 +15,7 @@ def quantize(
     recipe: Recipe,
     nodes: NodeChoice,
     bounds: dict[str, tuple[float, float]],  # noqa: ARG001 - one signature for both approaches
+    known: Known,  # noqa: ARG001
 ) -> ModelProto:
     """The quantized graph; `model` is consumed. A Gemm becomes a MatMul and an Add."""
     add_infer_metadata(model)

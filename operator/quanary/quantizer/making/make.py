@@ -9,6 +9,7 @@ from quanary.quantizer.inference import RuntimeErrors
 from quanary.quantizer.making import dynamic, static
 from quanary.quantizer.making.nodes import KEEP_FLOAT, NodeChoice, choose_for, require_some
 from quanary.quantizer.making.prune import prune
+from quanary.quantizer.making.quantizer import Known
 from quanary.quantizer.recipe import Approach, Recipe
 
 Bounds = dict[str, tuple[float, float]]
@@ -18,8 +19,10 @@ class MakingError(Exception):
     """This recipe cannot be made of this graph; another may."""
 
 
-def make(normalized: Path, recipe: Recipe, bounds: Bounds, work: Path) -> Path:
+def make(normalized: Path, recipe: Recipe, bounds: Bounds, work: Path, known: Known | None = None) -> Path:
     """The INT8 model in `work`, named by the recipe. A recipe with 16-bit activations takes a graph at opset 21.
+
+    `known`, if given, has what earlier models of the same graph had to work out, and gets what this one has.
 
     Raises:
         RefusedError: `kept_float` names no node, or all.
@@ -31,18 +34,23 @@ def make(normalized: Path, recipe: Recipe, bounds: Bounds, work: Path) -> Path:
     if not nodes.quantized:
         message = f"no node that a {recipe.approach.lower()} recipe quantizes"
         raise MakingError(message)
-    quantized = _quantize(model, recipe, nodes, bounds)
+    quantized = _quantize(model, recipe, nodes, bounds, {} if known is None else known)
     prune(quantized)
-    artifact = work / f"{recipe.key[:16]}.onnx"
+    artifact = path_of(recipe, work)
     whole = artifact.with_suffix(".part")
     whole.write_bytes(quantized.SerializeToString(deterministic=True))
     return whole.replace(artifact)
 
 
-def _quantize(model: ModelProto, recipe: Recipe, nodes: NodeChoice, bounds: Bounds) -> ModelProto:
+def path_of(recipe: Recipe, work: Path) -> Path:
+    """Where `make` puts it."""
+    return work / f"{recipe.key[:16]}.onnx"
+
+
+def _quantize(model: ModelProto, recipe: Recipe, nodes: NodeChoice, bounds: Bounds, known: Known) -> ModelProto:
     how = dynamic if recipe.approach == Approach.DYNAMIC else static
     try:
-        quantized = how.quantize(model, recipe, nodes, bounds)
+        quantized = how.quantize(model, recipe, nodes, bounds, known)
     except RuntimeErrors as error:
         message = f"a graph that the quantizer cannot handle: {error}"
         raise MakingError(message) from error

@@ -60,7 +60,7 @@ def _finalize(value: Any) -> Any:
 def _drawings(report: Report) -> dict[str, Any]:
     layers = _most_sensitive(report.search.layers if report.search else ())
     tensors = _most_clipped(report.tensors)
-    gap = report.search.gap if report.search else None
+    gap = report.gap
     return {
         "budget": charts.budget_chart(report.signoff),
         "front": front_chart(report),

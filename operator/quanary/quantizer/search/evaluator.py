@@ -1,12 +1,14 @@
 """Make and judge candidates, each once, and remember every one in the journal."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from quanary.artifacts.verify import digest_of
-from quanary.quantizer.making import MakingError, make
+from quanary.quantizer.certify.metrics import Row
+from quanary.quantizer.making import Known, MakingError, make, path_of
 from quanary.quantizer.progress import Progress
 from quanary.quantizer.recipe import Activations, Approach, Recipe
 from quanary.quantizer.search.journal import Journal, Values
@@ -16,11 +18,13 @@ from quanary.quantizer.search.trial import ROUNDING, SHARE_OF_BUDGET, Trial
 from quanary.wire.report import RefusedError, clip
 
 _NEVER: Final = float("inf")
+# Of candidates' files, so that those of the front need not be made twice.
+_KEPT_BYTES: Final = 512 << 20
 Compute = Callable[[], Values]
 
 
 class ExhaustedError(Exception):
-    """All evaluations that were allowed are used."""
+    """All evaluations, or all the time, that were allowed are used."""
 
 
 @dataclass
@@ -34,14 +38,24 @@ class Evaluator:
     max_evaluations: int
     work: Path
     progress: Progress | None = None
+    deadline: float = _NEVER  # of the monotonic clock
     trials: dict[str, Trial] = field(default_factory=dict)
     evaluations: int = 0
     recalled: int = 0
+    rows: dict[str, Sequence[Row]] = field(default_factory=dict)
+    # Of the graph at opset 17, and of the one at 21.
+    _known: tuple[Known, Known] = field(default_factory=lambda: ({}, {}))
+    _kept: dict[Path, int] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
         """Evaluations."""
         return self.max_evaluations - self.evaluations
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up; never before the first candidate, for without one there is nothing to hand on."""
+        return bool(self.trials) and time.monotonic() > self.deadline
 
     def evaluate(self, recipe: Recipe) -> Trial:
         """Judge a candidate; one that cannot be made or run is a trial with a failure.
@@ -66,7 +80,7 @@ class Evaluator:
         Raises:
             ExhaustedError: nothing is left to spend on it.
         """
-        if self.left <= 0:
+        if self.left <= 0 or self.is_late:
             raise ExhaustedError
         self.evaluations += 1
         values = self.journal.find(key)
@@ -83,10 +97,24 @@ class Evaluator:
         Raises:
             MakingError: it cannot be made.
         """
+        path = path_of(recipe, self.work)
+        if path in self._kept:
+            return path
         wide = recipe.approach == Approach.STATIC and recipe.activations == Activations.UINT16
         graph = self._wide() if wide else self.subject.normalized
         bounds = {} if recipe.approach == Approach.DYNAMIC else self.subject.bounds(recipe.method)
-        return make(graph, recipe, bounds, self.work)
+        return make(graph, recipe, bounds, self.work, self._known[wide])
+
+    def discard(self, path: Path) -> None:
+        """Remove a file that is not kept."""
+        if path not in self._kept:
+            path.unlink()
+
+    def _keep(self, path: Path) -> None:
+        """If there is room; else it is made again when it is wanted."""
+        size = path.stat().st_size
+        if sum(self._kept.values()) + size <= _KEPT_BYTES:
+            self._kept[path] = size
 
     def _wide(self) -> Path:
         try:
@@ -106,13 +134,15 @@ class Evaluator:
             path = self.make(recipe)
         except MakingError as error:
             return _failure(error)
+        sha256 = digest_of(path)
         try:
             scores = self.judge.score(path)
+            self._keep(path)
         except FailedError as error:
             return _failure(error)
         finally:
-            sha256 = digest_of(path)
-            path.unlink()  # what is worth keeping is made again: the disk holds one candidate at a time
+            self.discard(path)
+        self.rows[recipe.key] = scores.rows
         return {
             "drop": scores.drop,
             "divergence": scores.divergence,
@@ -131,7 +161,7 @@ class Evaluator:
         except FailedError:
             return {"divergence": _NEVER}
         finally:
-            path.unlink()
+            self.discard(path)
 
     def _trial(self, recipe: Recipe, values: Values) -> Trial:
         if "failure" in values:

@@ -1,6 +1,6 @@
 """In which order candidates are tried, and when that is enough."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +20,7 @@ from quanary.wire.report import GapFigures
 
 # Parts of the graph that are judged alone to make a safer one of a candidate that is in budget already.
 _FEW_GROUPS: Final = 8
+_FEWER_GROUPS: Final = 4
 # Of the sum of all layers' divergences, what a safer one takes away at least.
 _SAFER_SHARE: Final = 0.5
 
@@ -72,15 +73,19 @@ class Explorer:
         return nodes.quantized != core.quantized and bool(core.quantized or not core.kept_float)
 
     def _static(self, scope: Scope | None = None) -> list[Trial]:
-        """Eligible ones with the 8-bit kernels, nothing but the user's nodes in float."""
+        """Eligible ones with 8-bit activations unless the user fixed others, nothing but the user's nodes in float."""
         return [
             each
             for each in self.eligible
             if each.recipe.approach == Approach.STATIC
-            and each.recipe.activations == Activations.UINT8
+            and each.recipe.activations == self._activations
             and each.recipe.kept_float == self.arguments.keep_float
             and scope in (None, each.recipe.scope)
         ]
+
+    @property
+    def _activations(self) -> Activations:
+        return Activations.UINT16 if self.arguments.activations == "uint16" else Activations.UINT8
 
     def _leave_saturation(self) -> None:
         """With 8-bit weights, emulate the first static candidate; if this CPU saturates, all have 7 bits."""
@@ -121,10 +126,15 @@ class Explorer:
         if len(nodes) < 2:
             return
         if not self.layers:
-            self.layers = rank(self.evaluator, best.recipe, nodes, _FEW_GROUPS)
+            self.layers = rank(self.evaluator, best.recipe, nodes, _groups(nodes))
         kept = _worst(self.layers, set(nodes))
         if len(kept) < len(nodes):
             self.evaluator.evaluate(keep(best.recipe, kept, nodes))
+
+
+def _groups(nodes: Sequence[str]) -> int:
+    """Single layers of a small graph, coarse parts of a large one, where each costs as much as a candidate."""
+    return _FEW_GROUPS if len(nodes) <= _FEW_GROUPS else _FEWER_GROUPS
 
 
 def _worst(layers: Iterable[Layer], quantized: set[str]) -> set[str]:

@@ -1,7 +1,7 @@
 """Which of the trials are worth certifying: from the safest to the fastest, at most four."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from quanary.quantizer.search.trial import ROUNDING, Trial
@@ -14,11 +14,24 @@ SIZE_NOISE: Final = 1.01
 _SAFER: Final = 0.5
 
 
-def front_of(trials: Iterable[Trial], objective: str, max_drop: float) -> tuple[Trial, ...]:
+@dataclass(frozen=True)
+class Worth:
+    """What makes an artifact worth rolling out: one that is neither would be certified for nobody."""
+
+    min_speedup: float = 1.1
+    min_size_reduction: float = 0.25
+
+    def has(self, trial: Trial) -> bool:
+        """Whether it is fast enough, give or take a quick look's noise, or small enough."""
+        return trial.speedup * SPEED_NOISE >= self.min_speedup or 1 - trial.size_ratio >= self.min_size_reduction
+
+
+def front_of(trials: Iterable[Trial], objective: str, max_drop: float, worth: Worth = Worth()) -> tuple[Trial, ...]:
     """In budget: the fastest, the smallest, and safer ones. Last, if it is faster, one that may fail on sealed data.
 
-    Certified in this order, a candidate that fails at the end costs the others nothing. With nothing in budget, the
-    best attempt alone; the sealed data then say so.
+    All but the best must have some worth: each is asked every sealed sample. Certified in this order, a candidate
+    that fails at the end costs the others nothing. With nothing in budget, the best attempt alone; the sealed data then
+    say so.
     """
     made = [each for each in trials if not each.failure]
     safe = [each for each in made if each.in_budget]
@@ -26,7 +39,7 @@ def front_of(trials: Iterable[Trial], objective: str, max_drop: float) -> tuple[
     if not daring:
         return _with_roles(sorted(made, key=harm)[:1])
     best = _best(daring, objective)
-    picked = _safe_picks(safe, objective) if safe else [min(daring, key=harm)]
+    picked = _safe_picks(safe, objective, worth) if safe else [min(daring, key=harm)]
     if is_better(best, picked[0], objective):
         picked.insert(1, best)
     return _with_roles(_distinct(picked)[:LIMIT])
@@ -49,10 +62,10 @@ def harm(trial: Trial) -> tuple[float, float, str]:
     return trial.drop, trial.divergence, trial.recipe.key
 
 
-def _safe_picks(safe: Sequence[Trial], objective: str) -> list[Trial]:
+def _safe_picks(safe: Sequence[Trial], objective: str, worth: Worth) -> list[Trial]:
     """The best; a safer one with more layers in float; fastest and smallest; the safest that has a use."""
     best = _best(safe, objective)
-    useful = [each for each in safe if each.speedup > SPEED_NOISE or each.size_ratio < 1 / SPEED_NOISE]
+    useful = [each for each in safe if worth.has(each)]
     safer = [each for each in useful if each.divergence <= _SAFER * best.divergence and each.drop <= best.drop]
     more = [each for each in safer if len(each.recipe.kept_float) > len(best.recipe.kept_float)]
     picked = [best]

@@ -4,20 +4,23 @@ Without VNNI two products of 8-bit factors are summed in 16 bits, and saturate i
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from quanary.quantizer.certify.metrics import Metric, Row
+from quanary.quantizer.progress import Progress
 from quanary.quantizer.search.evaluator import Evaluator
 from quanary.quantizer.search.journal import Values
-from quanary.quantizer.search.judge import FailedError
+from quanary.quantizer.search.judge import FailedError, Judge
 from quanary.quantizer.search.trial import Trial
 from quanary.wire.report import GapFigures, clip
 
 SEED: Final = 20_240_601
 REDUCED: Final = "7-bit weights for every candidate"
 _NONE: Final = "none: weights have 7 bits already, and this CPU's kernels still add to the loss"
+_NOT_OURS: Final = "none: it was brought along; made with 7-bit weights it would not saturate"
 _SWAPS: Final = 999
 
 
@@ -28,13 +31,21 @@ def probe(evaluator: Evaluator, trial: Trial) -> GapFigures | None:
         ExhaustedError: nothing is left to spend on it.
     """
     values = evaluator.spend(f"gap {trial.recipe.key}", lambda: _compute(evaluator, trial))
+    return _figures(values, _NONE if trial.recipe.reduce_range else REDUCED, evaluator.progress)
+
+
+def probe_provided(judge: Judge, path: Path, progress: Progress, *, portable: bool) -> GapFigures | None:
+    """Emulate a model that was brought along, on samples that nothing is chosen by any more."""
+    return _figures(_compare(judge, path, few=portable), _NONE if portable else _NOT_OURS, progress)
+
+
+def _figures(values: Values, remedy: str, progress: Progress | None) -> GapFigures | None:
     if "failure" in values:
-        if evaluator.progress is not None:
-            evaluator.progress.note(f"not emulated: {values['failure']}")
+        if progress is not None:
+            progress.note(f"not emulated: {values['failure']}")
         return None
     on_kernels, emulated, noise = (float(values[name]) for name in ("kernels", "emulated", "noise"))
     saturates = on_kernels - emulated > noise
-    remedy = _NONE if trial.recipe.reduce_range else REDUCED
     return GapFigures(
         drop_on_kernels=on_kernels,
         drop_emulated=emulated,
@@ -64,14 +75,23 @@ def noise_of(metric: Metric, on_kernels: Sequence[Row], emulated: Sequence[Row])
 
 def _compute(evaluator: Evaluator, trial: Trial) -> Values:
     path = evaluator.make(trial.recipe)
-    metric = evaluator.judge.metric
-    few = trial.recipe.portable
     try:
-        on_kernels, emulated = (evaluator.judge.rows(path, optimize=each, few=few) for each in (True, False))
+        known = evaluator.rows.get(trial.recipe.key)
+        return _compare(evaluator.judge, path, few=trial.recipe.portable, on_kernels=known)
+    finally:
+        evaluator.discard(path)
+
+
+def _compare(judge: Judge, path: Path, *, few: bool, on_kernels: Sequence[Row] | None = None) -> Values:
+    """`on_kernels`: rows known already, in the judge's order."""
+    metric = judge.metric
+    try:
+        emulated = judge.rows(path, optimize=False, few=few)
+        if on_kernels is None or len(on_kernels) < len(emulated):
+            on_kernels = judge.rows(path, optimize=True, few=few)
     except FailedError as error:
         return {"failure": clip(str(error))}
-    finally:
-        path.unlink()
+    on_kernels = on_kernels[: len(emulated)]
     return {
         "kernels": metric.estimate(on_kernels).drop,
         "emulated": metric.estimate(emulated).drop,

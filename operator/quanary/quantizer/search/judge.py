@@ -13,29 +13,26 @@ from typing import Final
 
 import numpy as np
 
-from quanary.quantizer.certify.metrics import Metric, Row, open_metric
+from quanary.quantizer.certify.metrics import Metric, Row
 from quanary.quantizer.data import Sample
 from quanary.quantizer.graph import size_of
 from quanary.quantizer.inference import Array, Model, RuntimeErrors, open_model
 from quanary.quantizer.search.divergence import Divergence, divergence_for
+from quanary.quantizer.search.reference import FEW_SAMPLES, ask_float, require_defined, usable
 from quanary.quantizer.search.subject import Tuning
+from quanary.quantizer.search.trial import ROUNDING
 from quanary.wire.report import RefusedError
 
-SAMPLES: Final = 200
-FEW_SAMPLES: Final = 32
-# What samples and the float model's outputs may take in memory; larger ones are judged on fewer samples.
-KEPT_BYTES: Final = 256 << 20
-FIELD: Final = "spec.quantization.calibration.data.uri"
-# Samples that say how large the others are.
-_WEIGHED: Final = 8
+# Of the few: a divergence ranks layers with fewer than a drop needs.
+_RANKING_SAMPLES: Final = 8
+# Whether sums that cannot overflow do not is soon seen.
+_EMULATED_SAMPLES: Final = 16
+# For a metric whose samples weigh unequally, this many budgets.
+_HOPELESS_FACTOR: Final = 10
 # A quick look at speed: pairs of runs, after some that warm up.
-_PAIRS, _WARM_UPS, _LOOK_SECONDS = 30, 2, 0.6
+_PAIRS, _FEWEST_PAIRS, _WARM_UPS, _LOOK_SECONDS = 30, 7, 2, 0.25
 # Once so much is lost on the first few samples, the rest cannot save it.
 _HOPELESS_DROP: Final = 0.3
-
-AGREEMENT: Final = "agreement"
-# Metrics of outputs that hold no classes to agree on.
-_OF_NUMBERS: Final = ("mae", "rmse", "cosine")
 
 
 class FailedError(Exception):
@@ -50,6 +47,7 @@ class Scores:
     divergence: float
     size_ratio: float
     speedup: float
+    rows: tuple[Row, ...]  # the few first, then the others unless it was given up
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,22 @@ class Judge:
     outputs: tuple[list[Array], ...]
     divergence: Divergence
     workers: int
+    max_drop: float
 
     @classmethod
-    def open(cls, model: Model, metric: Metric, tuning: Tuning, workers: int) -> "Judge":
+    def open(cls, model: Model, metric: Metric, tuning: Tuning, workers: int, max_drop: float) -> "Judge":
         """Ask the float model. An inference has one thread, and as many as `workers` run side by side.
 
         Raises:
             RefusedError: it rejects a sample, or the metric does not fit the samples.
         """
         judged = open_model(model.path, "spec.model.uri", threads=1)
-        samples, outputs = _ask(judged, tuning, workers)
-        metric = _usable(metric, samples)
-        _require_defined(metric, samples, outputs)
+        samples, outputs = ask_float(judged, tuning, workers)
+        metric = usable(metric, samples)
+        require_defined(metric, samples, outputs)
         first = [each[0] for each in outputs]
         divergence = divergence_for(first, answers=metric.kind == "proportion")
-        return cls(judged, metric, samples, outputs, divergence, workers)
+        return cls(judged, metric, samples, outputs, divergence, workers, max_drop)
 
     def score(self, path: Path) -> Scores:
         """Everything at once.
@@ -87,14 +86,15 @@ class Judge:
         candidate = _open(path)
         rows: list[Row] = []
         divergences: list[float] = []
-        for part in (self._few, self._others):
+        for part in (self._few, *_chunks(self._others)):
             for sample, outputs, answer in self._ask(candidate, part):
                 rows.append(self._observe(outputs, answer, sample))
                 divergences.append(self._diverges(outputs, answer, sample))
             if self._is_hopeless(rows):
                 break
         drop = self.metric.estimate(rows).drop
-        return Scores(drop, float(np.mean(divergences)), size_of(path) / self._float_bytes, self._speedup(candidate))
+        size_ratio, speedup = size_of(path) / self._float_bytes, self._speedup(candidate)
+        return Scores(drop, float(np.mean(divergences)), size_ratio, speedup, tuple(rows))
 
     def diverges(self, path: Path) -> float:
         """Mean divergence on a few samples.
@@ -102,12 +102,16 @@ class Judge:
         Raises:
             FailedError: the candidate fails.
         """
-        asked = self._ask(_open(path), self._few)
+        asked = self._ask(_open(path), self._few[:_RANKING_SAMPLES])
         return float(np.mean([self._diverges(outputs, answer, sample) for sample, outputs, answer in asked]))
 
     def rows(self, path: Path, *, optimize: bool, few: bool) -> list[Row]:
-        """The metric's rows of all samples or a few, with the runtime's optimisations, or emulated in float."""
-        asked = self._ask(_open(path, optimize=optimize), self._few if few else range(len(self.samples)))
+        """The metric's rows in the order of `Scores.rows`, with the runtime's optimisations, or emulated in float.
+
+        `few`: of so many samples as show that nothing overflows.
+        """
+        part = self._few[:_EMULATED_SAMPLES] if few else [*self._few, *self._others]
+        asked = self._ask(_open(path, optimize=optimize), part)
         return [self._observe(outputs, answer, sample) for sample, outputs, answer in asked]
 
     @cached_property
@@ -147,7 +151,21 @@ class Judge:
         return divergence
 
     def _is_hopeless(self, rows: Sequence[Row]) -> bool:
-        return self.metric.kind == "proportion" and self.metric.estimate(rows).drop > _HOPELESS_DROP
+        """Whether the samples to come cannot bring the drop back to the budget, or are most unlikely to."""
+        drop = self.metric.estimate(rows).drop
+        if self.metric.kind != "proportion":
+            return drop > max(_HOPELESS_DROP, _HOPELESS_FACTOR * self.max_drop)
+        # Nothing more is lost, and all that float gets wrong is gained.
+        gains = self._float_errors - sum(1 - right for right, _ in rows)
+        return drop > _HOPELESS_DROP or drop * len(rows) - gains > self.max_drop * len(self.samples) + ROUNDING
+
+    @cached_property
+    def _float_errors(self) -> float:
+        """Samples that float gets wrong."""
+        rows = (
+            self.metric.observe(each, each, sample) for each, sample in zip(self.outputs, self.samples, strict=True)
+        )
+        return sum(1 - right for right, _ in rows)
 
     def _speedup(self, candidate: Model) -> float:
         """Median ratio of thread CPU times, float over candidate, of runs in turns on the same samples."""
@@ -161,55 +179,13 @@ class Judge:
             after = time.thread_time_ns()
             if turn >= _WARM_UPS:
                 ratios.append((between - before) / max(after - between, 1))
-            if ratios and time.perf_counter() > end:
+            if len(ratios) >= _FEWEST_PAIRS and time.perf_counter() > end:
                 break
         return median(ratios)
 
 
-def _usable(metric: Metric, samples: Sequence[Sample]) -> Metric:
-    """Without labels to tune on, a metric of classes gives way to agreement, that never drops less than accuracy."""
-    if not metric.needs_label or all(each.label is not None for each in samples):
-        return metric
-    if metric.name in _OF_NUMBERS:
-        raise RefusedError(FIELD, f"no label, that {metric.name} needs", "an array `label` in the calibration data")
-    return open_metric(AGREEMENT)
-
-
-def _require_defined(metric: Metric, samples: Sequence[Sample], outputs: Sequence[list[Array]]) -> None:
-    """By float's answers against themselves.
-
-    Raises:
-        RefusedError: a sample does not fit the metric, or all of them do not define it.
-    """
-    try:
-        rows = [metric.observe(each, each, sample) for each, sample in zip(outputs, samples, strict=True)]
-    except RefusedError as error:
-        raise RefusedError(FIELD, error.refusal.found, error.refusal.allowed) from error
-    if not math.isfinite(metric.estimate(rows).drop):
-        found = f"{len(rows)} tuning samples that do not define {metric.name}"
-        raise RefusedError(FIELD, found, "samples of every class, on some of which float errs; or another metric")
-
-
-def _ask(model: Model, tuning: Tuning, workers: int) -> tuple[tuple[Sample, ...], tuple[list[Array], ...]]:
-    held = max((_bytes(each, _answer(model, each)) for each in tuning.read(_WEIGHED)), default=1)
-    limit = min(SAMPLES, max(FEW_SAMPLES, KEPT_BYTES // held))
-    samples = tuple(tuning.read(limit))
-    if not samples:
-        raise RefusedError(FIELD, "no samples left to tune on", "more calibration data than is calibrated on")
-    with ThreadPoolExecutor(workers) as pool:
-        return samples, tuple(pool.map(lambda sample: _answer(model, sample), samples))
-
-
-def _answer(model: Model, sample: Sample) -> list[Array]:
-    try:
-        return model.run(sample.feed)
-    except RuntimeErrors as error:
-        found = f"{sample.where}: the model rejects it: {error}"
-        raise RefusedError(FIELD, found, "samples the model can answer") from error
-
-
-def _bytes(sample: Sample, outputs: list[Array]) -> int:
-    return max(1, sum(array.nbytes for array in (*sample.feed.values(), *outputs)))
+def _chunks(part: Sequence[int]) -> list[Sequence[int]]:
+    return [part[start : start + FEW_SAMPLES] for start in range(0, len(part), FEW_SAMPLES)]
 
 
 def _open(path: Path, *, optimize: bool = True) -> Model:

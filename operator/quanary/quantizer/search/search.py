@@ -1,5 +1,7 @@
 """The whole search: candidates, layers if they are needed, the front, and whether this CPU saturates."""
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +12,14 @@ import onnx
 from quanary.artifacts.verify import digest_of
 from quanary.quantizer.certify.metrics import Metric
 from quanary.quantizer.data import Sample
-from quanary.quantizer.machine import cpu_limit
+from quanary.quantizer.machine import threads_of
 from quanary.quantizer.making import choose_for, require_some
 from quanary.quantizer.progress import Progress
 from quanary.quantizer.recipe import Approach
 from quanary.quantizer.search import gap, space
 from quanary.quantizer.search.evaluator import Evaluator, ExhaustedError
 from quanary.quantizer.search.explore import Explorer
-from quanary.quantizer.search.front import best_of, front_of
+from quanary.quantizer.search.front import Worth, best_of, front_of
 from quanary.quantizer.search.journal import Journal, key_of
 from quanary.quantizer.search.judge import Judge
 from quanary.quantizer.search.subject import Subject
@@ -49,9 +51,11 @@ def search(
     try:
         explorer.explore()
     except ExhaustedError:
-        warnings = (f"the search stopped at {arguments.max_evaluations} evaluations; more may find a better model",)
-    evaluator.max_evaluations = arguments.max_evaluations
-    front = front_of(explorer.eligible, arguments.objective, arguments.max_drop)
+        warnings = (_stopped(evaluator, arguments),)
+    # What is left is for the emulation, late or not.
+    evaluator.max_evaluations, evaluator.deadline = arguments.max_evaluations, math.inf
+    worth = Worth(arguments.min_speedup, arguments.min_size_reduction)
+    front = front_of(explorer.eligible, arguments.objective, arguments.max_drop, worth)
     if not front:
         for recipe in () if evaluator.trials else space.first(arguments):
             require_some(choose_for(explorer.graph, recipe))
@@ -79,12 +83,21 @@ def _open(
     cache: Path,
     progress: Progress | None,
 ) -> Evaluator:
-    judge = Judge.open(subject.model, metric, subject.tuning, arguments.threads or cpu_limit())
+    judge = Judge.open(subject.model, metric, subject.tuning, threads_of(arguments), arguments.max_drop)
     key = key_of(subject.key, judge.metric.name + judge.metric.code, (_content(each) for each in judge.samples))
     journal = Journal.open(cache, key)
     # One is left for the emulation of what was found.
     allowed = max(1, arguments.max_evaluations - 1)
-    return Evaluator(subject, judge, journal, arguments.max_drop, allowed, work, progress)
+    deadline = time.monotonic() + (arguments.search_seconds or math.inf)
+    return Evaluator(subject, judge, journal, arguments.max_drop, allowed, work, progress, deadline)
+
+
+def _stopped(evaluator: Evaluator, arguments: QuantizeArguments) -> str:
+    if evaluator.is_late:
+        what = f"{arguments.search_seconds:g} s, after {evaluator.evaluations} evaluations; more time"
+    else:
+        what = f"{arguments.max_evaluations} evaluations; more"
+    return f"the search stopped at {what} may find a better model"
 
 
 def _content(sample: Sample) -> bytes:

@@ -60,3 +60,14 @@ def test_a_resample_is_averaged_over_the_classes_it_has() -> None:
     rows = [metric.observe(one_hot(3, f), one_hot(3, i), sample(label)) for f, i, label in CASES]
     weights = np.array([[1, 1, 1, 0, 0, 0, 0]], float)
     assert metric.fit(rows).drops(weights) == pytest.approx([metric.estimate(rows[:3]).drop])
+
+
+def test_a_sample_of_many_answers_is_a_row_of_few_numbers() -> None:
+    metric = open_metric("f1")
+    answers = np.random.default_rng(0).integers(0, 3, (2, 50_000))
+    pixels = [[np.eye(3, dtype=np.float32)[each]] for each in answers]
+    row = metric.observe(pixels[0], pixels[1], sample(answers[0]))
+    assert len(row) <= 4 * 9
+    assert metric.estimate([row]).float_value == 1.0
+    by_class = [by_hand(answers[0].tolist(), answers[1].tolist(), [each]) for each in range(3)]
+    assert metric.estimate([row]).int8_value == pytest.approx(np.mean(by_class))

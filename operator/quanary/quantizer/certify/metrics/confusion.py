@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
 from typing_extensions import override
 
 from quanary.quantizer.certify.metrics.answers import classes_of
@@ -14,12 +14,15 @@ from quanary.quantizer.certify.metrics.metric import Estimate, Fit, Floats, Resa
 from quanary.quantizer.data import Sample
 from quanary.quantizer.inference import Array, answer_of
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One entry an answer: the row it belongs to, its class by label, by float and by the artifact.
+    """One entry for each kind of answer in a row: the row, the class by label, by float and by the artifact, how many.
 
     F1 of a class is 2 hits / (labels + answers) of it (van Rijsbergen, 1979). `judged` are the classes averaged over.
     """
@@ -28,23 +31,27 @@ class Confusion:
     row: Ints
     label: Ints
     answers: tuple[Ints, Ints]
+    count: Ints
     judged: Ints
 
     @cached_property
-    def _counts(self) -> csr_matrix:
+    def _counts(self) -> "csr_matrix":
         """Rows by (labels, float's answers, its hits, the artifact's answers, its hits) of each judged class."""
+        from scipy.sparse import csr_matrix  # noqa: PLC0415 - of no use to other metrics, and long to import
+
         classes = len(self.judged)
         parts = [(np.ones(len(self.row), bool), self.label)]
         for answer in self.answers:
             parts += [(np.ones(len(self.row), bool), answer), (answer == self.label, answer)]
-        rows, columns = [], []
+        rows, columns, counts = [], [], []
         for block, (counted, values) in enumerate(parts):
             place = np.minimum(np.searchsorted(self.judged, values), classes - 1)
             known = counted & (self.judged[place] == values)
             rows.append(self.row[known])
+            counts.append(self.count[known])
             columns.append(place[known] + block * classes)
         where = np.concatenate(rows), np.concatenate(columns)
-        return csr_matrix((np.ones(len(where[0])), where), shape=(self.samples, 5 * classes))
+        return csr_matrix((np.concatenate(counts).astype(np.float64), where), shape=(self.samples, 5 * classes))
 
     @cached_property
     def _totals(self) -> Floats:
@@ -102,20 +109,22 @@ class F1(Resampled):
 
     @override
     def observe(self, float_outputs: list[Array], int8_outputs: list[Array], sample: Sample) -> Row:
-        """Row: label, float's answer, the artifact's; thrice as many numbers as answers."""
+        """Row: label, float's answer, the artifact's, and how often; once for each kind, for answers may be pixels."""
         answer = answer_of(float_outputs[0]).ravel()
         label = class_labels(sample, answer.size, self._classes(float_outputs[0], sample))
         other = answer_of(int8_outputs[0]).ravel()
         if other.size != answer.size:
             raise refuse(sample, f"{other.size} answers from the artifact, {answer.size} from float", "as many")
-        return tuple(np.stack([label, answer, other], axis=1).astype(float).ravel().tolist())
+        kinds, counts = np.unique(np.stack([label, answer, other], axis=1), axis=0, return_counts=True)
+        return tuple(np.column_stack([kinds, counts]).astype(float).ravel().tolist())
 
     @override
     def fit(self, rows: Sequence[Row]) -> Fit:
         """Counts by class."""
-        row = np.repeat(np.arange(len(rows)), [len(each) // 3 for each in rows])
-        table = np.concatenate([np.asarray(each, np.float64) for each in rows]).astype(np.int64).reshape(-1, 3)
-        return Confusion(len(rows), row, table[:, 0], (table[:, 1], table[:, 2]), self._judged(table[:, 0]))
+        row = np.repeat(np.arange(len(rows)), [len(each) // 4 for each in rows])
+        table = np.concatenate([np.asarray(each, np.float64) for each in rows]).astype(np.int64).reshape(-1, 4)
+        judged = self._judged(table[:, 0])
+        return Confusion(len(rows), row, table[:, 0], (table[:, 1], table[:, 2]), table[:, 3], judged)
 
     def _classes(self, scores: Array, sample: Sample) -> int:  # noqa: ARG002
         return classes_of(scores)

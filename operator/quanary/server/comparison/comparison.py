@@ -1,0 +1,196 @@
+"""The comparison with the twin: answers that users got, asked again in the background of the other variant.
+
+A user's answer is never delayed or failed by it: the queue is bounded in length and bytes, and what does not fit is
+dropped and counted. A refused connection means that there is no twin now; that is neither an error nor a drop.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+
+from quanary.api.names import Variant
+from quanary.server.ask import Broken, NoTwin, TwinAnswer, TwinConnection
+from quanary.server.comparison.divergence import Incomparable
+from quanary.server.comparison.measure import Measure
+from quanary.server.comparison.pairs import Pair, Waiting
+from quanary.server.comparison.sampler import Sampler
+from quanary.server.comparison.twin import CONNECTION_SECONDS, Twin
+from quanary.server.comparison.verdict import Undecided, Verdict, digest_of, judge
+from quanary.server.data_plane import Inference
+from quanary.server.messages import Signature, write_request
+from quanary.server.metrics import Metrics
+from quanary.server.tensors import Malformed
+from quanary.wire.inference import ASKER_HEADER, HEADER_LENGTH, HOPS_HEADER
+
+ASKERS: Final = 4
+# A user's server asks its twin, and that may ask its own; never more.
+HOPS_LIMIT: Final = 2
+# The part of a deadline that a question may wait for its turn at the twin, before the twin's own deadline runs.
+TURN_SHARE: Final = 0.5
+# Only a twin that is stuck takes longer than both.
+GRACE_SECONDS: Final = 1.0
+PROBE_PATH: Final = "/v2/health/live"
+# Arithmetic on more than this leaves the event loop, where users' requests are.
+LARGE_BYTES: Final = 2**16
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TwinSettings:
+    """Whom to ask, for which model, in whose name, and how long to wait."""
+
+    url: str
+    name: str
+    variant: Variant
+    digest: str  # own, short
+    deadline_seconds: float
+
+
+class Comparison:
+    """Sampled answers, a bounded queue and a few askers."""
+
+    def __init__(
+        self, settings: TwinSettings, signature: Signature, measure: Measure, sampler: Sampler, metrics: Metrics
+    ) -> None:
+        """Compare by `measure` what `sampler` picks."""
+        self._settings = settings
+        self._path = f"/v2/models/{quote(settings.name, safe='')}/infer"
+        self._patience_seconds = settings.deadline_seconds * (1 + TURN_SHARE) + GRACE_SECONDS
+        self._signature = signature
+        self._measure = measure
+        self._sampler = sampler
+        self._metrics = metrics
+        self._waiting = Waiting()
+        self._twin = Twin()
+
+    def see(self, inference: Inference) -> None:
+        """Take a user's answer that has left, if it is sampled and a twin may be there."""
+        if not self._twin.is_absent and (key := self._sampler.pick(inference.inputs)) is not None:
+            self._offer(inference, key, self._settings.digest, hops=1)
+
+    def relay(self, inference: Inference) -> None:
+        """Take a question of a twin: this server's answer to it is compared with its own twin's, if that is another.
+
+        So a candidate is asked what users ask of the stable INT8, even when float itself gets no users.
+        """
+        is_asker_itself = inference.asker == self._twin.digest
+        if not self._twin.is_absent and 0 < inference.hops < HOPS_LIMIT and inference.asker and not is_asker_itself:
+            self._offer(inference, self._sampler.key(inference.inputs), inference.asker, inference.hops + 1)
+
+    def _offer(self, inference: Inference, key: bytes, asker: str, hops: int) -> None:
+        if self._twin.is_busy:
+            self._metrics.count_dropped()
+            return
+        own = inference.own[self._measure.output]
+        given = inference.outputs.get(self._measure.output, own)
+        kept = self._measure.keep(own), None if given is own else self._measure.keep(given)
+        pair = Pair(key, inference.inputs, *kept, inference.execution_seconds, asker, hops)
+        if not self._waiting.offer(pair):
+            self._metrics.count_dropped()
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(ASKERS):
+                group.create_task(self._ask_for_ever())
+
+    async def _ask_for_ever(self) -> None:
+        with contextlib.closing(TwinConnection(self._settings.url, CONNECTION_SECONDS)) as connection:
+            while True:
+                await self._compare(connection, await self._waiting.take())
+
+    async def _compare(self, connection: TwinConnection, pair: Pair) -> None:
+        if self._twin.is_absent:
+            return
+        try:
+            # The asker knows its own answer: it takes part in nothing if the twin is the asker itself.
+            if not self._is_relayed(pair) or await self._digest(connection) != pair.asker:
+                await self._ask(connection, pair)
+        except NoTwin:
+            self._twin.refused_connection()
+        except (Undecided, Broken, Malformed, Incomparable):
+            self._metrics.count_dropped()
+        except Exception:  # noqa: BLE001
+            # A comparison that fails in an unforeseen way must not end all others.
+            _log.exception("comparison failed")
+            self._metrics.count_dropped()
+
+    def _is_relayed(self, pair: Pair) -> bool:
+        return pair.asker != self._settings.digest
+
+    async def _digest(self, connection: TwinConnection) -> str:
+        """The twin's model; at most one small question in 10 s for each asker, and no inference, keeps it known."""
+        if not self._twin.digest:
+            try:
+                answer = await connection.get(PROBE_PATH, GRACE_SECONDS)
+            except TimeoutError:
+                raise Undecided from None
+            self._twin.learn(digest_of(answer), connection.opened_at)
+        return self._twin.digest
+
+    async def _ask(self, connection: TwinConnection, pair: Pair) -> None:
+        if self._twin.is_busy:
+            raise Undecided
+        content, head = write_request(pair.inputs, self._measure.output, self._signature)
+        headers = {HEADER_LENGTH: str(head), ASKER_HEADER: pair.asker, HOPS_HEADER: str(pair.hops)}
+        try:
+            answer = await connection.post(self._path, content, headers, self._patience_seconds)
+        except TimeoutError:
+            self._count_no_answer(pair, self._twin.last_digest)
+            return
+        digest = digest_of(answer)
+        self._twin.learn(digest, connection.opened_at)
+        if digest not in (self._settings.digest, pair.asker):
+            await self._take(pair, digest, answer)
+
+    async def _take(self, pair: Pair, digest: str, answer: TwinAnswer) -> None:
+        # An overloaded or starting twin says nothing of its model, nor does one that serves another name.
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._twin.refused_question()
+            raise Undecided
+        self._twin.took_question()
+        if answer.status == HTTPStatus.OK:
+            self._count(pair, digest, await self._judge(pair, answer))
+        elif answer.status == HTTPStatus.BAD_REQUEST or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._count_no_answer(pair, digest)
+        else:
+            raise Undecided
+
+    async def _judge(self, pair: Pair, answer: TwinAnswer) -> Verdict:
+        if len(answer.body) > LARGE_BYTES:
+            return await asyncio.to_thread(judge, pair, answer, self._measure, self._settings.variant)
+        return judge(pair, answer, self._measure, self._settings.variant)
+
+    def _count_no_answer(self, pair: Pair, twin: str) -> None:
+        """INT8 owes float an answer: none is a mismatch, or those it fails on would go unseen."""
+        if self._settings.variant != "float" or twin in ("", pair.asker):
+            raise Undecided
+        self._count(pair, twin, Verdict.no_answer())
+
+    def _count(self, pair: Pair, twin: str, verdict: Verdict) -> None:
+        is_new = self._sampler.is_new(twin, pair.key)
+        self._metrics.count_comparison(twin, is_match=verdict.is_match, is_slower=verdict.is_slower, is_distinct=is_new)
+        self._metrics.observe_pair(
+            twin,
+            is_own_match=verdict.is_own_match,
+            divergence=verdict.divergence,
+            execution_seconds=verdict.execution_seconds,
+        )
+
+
+class Relay:
+    """The observer of twins' questions, beside the comparison that observes users'."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        """Hand questions on to `comparison`."""
+        self._comparison = comparison
+
+    def see(self, inference: Inference) -> None:
+        """Take an answer to a twin."""
+        self._comparison.relay(inference)

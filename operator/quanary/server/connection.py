@@ -1,0 +1,298 @@
+"""One HTTP/1.1 connection: requests in, the answers of an ASGI application out, with little of its own in between.
+
+It stands where uvicorn's own would, and costs about half as much: of a tiny model's request that was the most. It
+takes no more than our applications give: an answer is one body of known length.
+"""
+
+import asyncio
+from asyncio import TimerHandle
+from collections import deque
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+import uvicorn
+from typing_extensions import override
+from uvicorn.server import ServerState
+
+from quanary.server.asgi import CLOSE
+from quanary.server.data_plane import Answer, Headers, refusal
+from quanary.server.exchange import Exchange, scope_of
+
+HEAD_SECONDS: Final = 10.0
+HEAD_LIMIT_BYTES: Final = 64 * 2**10
+CONNECTIONS_LIMIT: Final = 2000
+# A longer answer is not copied to be sent in one piece with its head.
+JOINED_BYTES: Final = 16 * 2**10
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS: Final[dict[int, bytes]] = {each: f"HTTP/1.1 {each} {each.phrase}\r\n".encode() for each in HTTPStatus}
+
+
+class Connection(asyncio.Protocol):
+    """Request heads are bounded in length and time; of several requests sent at once one is answered after the other.
+
+    What `uvicorn.Server` wants of it: the constructor, `shutdown`, and itself and its tasks in the server's state.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # noqa: ARG002
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Nothing has come in."""
+        self._app = config.loaded_app
+        self._keep_alive_seconds = config.timeout_keep_alive
+        self._state = server_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._idle_since = self._loop.time()
+        self._idle_timer: TimerHandle | None = None
+        self._head_timer: TimerHandle | None = None
+        self._head_bytes = -1  # of a head that is not complete; -1 between requests and in bodies
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._incoming: Exchange | None = None  # whose body is read
+        self._ended = 0  # requests that came in whole
+        self._waiting: deque[Exchange] = deque()  # the first is being answered
+        self._is_staying = False  # the head that is parsed is a made-up one
+        self._is_reading = True
+        self._can_write: asyncio.Future[None] | None = None  # while the client does not take what it was sent
+        self._is_ending = False
+
+    # The transport
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        if len(self._state.connections) > CONNECTIONS_LIMIT:
+            self._refuse(refusal(503, f"{CONNECTIONS_LIMIT} connections are open already"))
+        else:
+            self._check_idle()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state.connections.discard(self)
+        self._stop_head_timer()
+        if self._idle_timer:
+            self._idle_timer.cancel()
+        for each in self._waiting:
+            each.lose()
+        self.resume_writing()
+
+    @override
+    def eof_received(self) -> bool:
+        """Who sends no more may still wait for answers, but to nothing that is not complete."""
+        if self._incoming or not self._waiting:
+            return False
+        self._waiting[-1].is_last = True
+        return True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        ended_before, is_in_body = self._ended, self._incoming is not None
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._refuse(refusal(400, f"the request is no HTTP/1.1: {error}"))
+            return
+        if self._head_bytes >= 0:
+            # A head that began after something else may have begun anywhere in these bytes.
+            self._check_head(0 if is_in_body or self._ended > ended_before else len(data))
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._stay(self._headers) + data[upgrade.args[0] :]
+            else:
+                return
+
+    def _stay(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Go on as before after a request to speak another protocol: nothing else is spoken here.
+
+        The parser takes all after such a head for the other protocol's, the body too. So another one is given a head
+        with that body; what was asked is known already.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_staying = True
+        kept = [b"%s: %s\r\n" % each for each in headers if each[0] in {b"content-length", b"transfer-encoding"}]
+        return b"".join((b"POST / HTTP/1.1\r\n", *kept, b"\r\n"))
+
+    @override
+    def pause_writing(self) -> None:
+        self._can_write = self._can_write or self._loop.create_future()
+
+    @override
+    def resume_writing(self) -> None:
+        if self._can_write and not self._can_write.done():
+            self._can_write.set_result(None)
+        self._can_write = None
+
+    def shutdown(self) -> None:
+        """End, now or when what runs is answered."""
+        self._is_ending = True
+        if not self._waiting:
+            self._transport.close()
+
+    # The parser
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._head_bytes = 0
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the URL."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._head_bytes = -1
+        self._stop_head_timer()
+        if self._is_staying:
+            self._is_staying = False
+            return
+        method = self._parser.get_method().decode("ascii")
+        is_last = not self._parser.should_keep_alive()
+        exchange = Exchange(
+            self, scope_of(method, self._url, self._headers, self._parser.get_http_version()), is_last=is_last
+        )
+        self._incoming = exchange
+        self._waiting.append(exchange)
+        if len(self._waiting) == 1:
+            self._answer(exchange)
+        else:
+            self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if self._incoming:
+            self._incoming.feed(body)
+
+    def on_message_complete(self) -> None:
+        """A body is complete."""
+        if self._incoming and not self._parser.should_upgrade():
+            self._incoming.complete()
+            self._incoming = None
+            self._ended += 1
+
+    # Exchanges
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        if self._is_reading:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let it go on, if nobody else wants it to wait."""
+        if not self._is_reading and len(self._waiting) <= 1 and not self._transport.is_closing():
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def go_on(self) -> None:
+        """Ask a client that asked for it to send the body."""
+        self._transport.write(CONTINUE)
+
+    def abandon(self) -> None:
+        """End without an answer: what has broken may have sent a part of one."""
+        self._transport.close()
+
+    async def send(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+        """An answer, whole; then the next request's turn comes."""
+        is_last = self._is_ending or exchange.is_last or not exchange.is_complete or CLOSE in headers
+        parts = [_status_line(status)]
+        for name, value in (*self._state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if is_last and CLOSE not in headers:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"\r\n")
+        if exchange.scope["method"] != "HEAD":
+            parts.append(body)
+        if not self._transport.is_closing():
+            self._write(parts, len(body))
+            if self._can_write:
+                await self._can_write
+        self._next(is_last=is_last)
+
+    def _write(self, parts: list[bytes], body_bytes: int) -> None:
+        if body_bytes <= JOINED_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines((b"".join(parts[:-1]), parts[-1]))
+
+    def _next(self, *, is_last: bool) -> None:
+        self._waiting.popleft()
+        self._idle_since = self._loop.time()
+        if is_last:
+            # Also where a body is left that nobody wants: it would be read as a request.
+            self._transport.close()
+        elif self._waiting:
+            self._answer(self._waiting[0])
+        self.resume_reading()
+
+    def _answer(self, exchange: Exchange) -> None:
+        task = self._loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+        self._state.total_requests += 1
+
+    # Time and refusals
+
+    def _check_idle(self) -> None:
+        """Close if nothing came for long; one timer for the connection's life, for one a request costs."""
+        left = (
+            self._keep_alive_seconds
+            if self._waiting
+            else self._idle_since + self._keep_alive_seconds - self._loop.time()
+        )
+        if left > 0:
+            self._idle_timer = self._loop.call_later(left, self._check_idle)
+        else:
+            self._transport.close()
+
+    def _check_head(self, received: int) -> None:
+        self._head_bytes += received
+        if self._head_bytes > HEAD_LIMIT_BYTES:
+            message = f"the request's head: found more than {HEAD_LIMIT_BYTES} bytes; allowed: at most so many"
+            self._refuse(refusal(431, message))
+        elif self._head_timer is None:
+            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._refuse_slow_head)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse_slow_head(self) -> None:
+        self._refuse(refusal(408, f"the request's head: not complete within {HEAD_SECONDS:g} s"))
+
+    def _refuse(self, answer: Answer) -> None:
+        """Answer what is no request, unless another is being answered: its client would take this for its own."""
+        self._stop_head_timer()
+        self._is_ending = True
+        if self._incoming and self._waiting[0] is self._incoming:
+            # The body of the one that is being answered is what broke: it gets this answer.
+            self._incoming.lose()
+            self._waiting.clear()
+        if not self._waiting:
+            head = b"".join(b"%s: %s\r\n" % each for each in (*answer.headers, CLOSE))
+            length = f"content-length: {len(answer.body)}\r\n\r\n".encode()
+            self._transport.write(b"".join((_status_line(answer.status), head, length, answer.body)))
+            self._transport.close()
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS.get(status) or f"HTTP/1.1 {status} \r\n".encode()

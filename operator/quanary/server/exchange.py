@@ -1,0 +1,140 @@
+"""One request over HTTP and its answer, as an ASGI application sees them."""
+
+import asyncio
+from typing import Final, Protocol
+from urllib.parse import unquote
+
+import structlog
+
+from quanary.server.asgi import WHOLE_BODY, Application, Message, Scope
+from quanary.server.data_plane import Headers
+
+# More of a body is not read before the application has taken this.
+BODY_AHEAD_BYTES: Final = 512 * 2**10
+ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+EXPECTS: Final = (b"expect", b"100-continue")
+_log = structlog.get_logger(__name__)
+
+
+class Carrier(Protocol):
+    """The connection that a request came by."""
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Let it go on, if nobody else wants it to wait."""
+        ...
+
+    def go_on(self) -> None:
+        """Ask a client that waits to be asked for the body."""
+        ...
+
+    def abandon(self) -> None:
+        """End without an answer."""
+        ...
+
+    async def send(self, exchange: "Exchange", status: int, headers: Headers, body: bytes) -> None:
+        """Send an answer, whole."""
+        ...
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, connection: Carrier, scope: Scope, *, is_last: bool) -> None:
+        """Nothing of the body has come in."""
+        self.scope = scope
+        scope["extensions"] = {WHOLE_BODY: self._whole_body}
+        self.is_last = is_last
+        self.is_complete = False
+        self._connection = connection
+        self._is_lost = False
+        self._is_answered = False
+        self._must_go_on = EXPECTS in scope["headers"]
+        self._parts: list[bytes] = []
+        self._ahead_bytes = 0
+        self._change: asyncio.Future[None] | None = None
+        self._status = 0
+        self._answer_headers: Headers = ()
+
+    async def run(self, app: Application) -> None:
+        """Let the application answer."""
+        try:
+            await app(self.scope, self._receive, self._send)
+        except Exception:  # noqa: BLE001  whatever it is, it ends this request alone
+            _log.exception("answering failed", path=self.scope["path"])
+        finally:
+            if not self._is_answered:
+                self._connection.abandon()
+
+    def feed(self, part: bytes) -> None:
+        """A part of the body."""
+        self._parts.append(part)
+        self._ahead_bytes += len(part)
+        if self._ahead_bytes > BODY_AHEAD_BYTES:
+            self._connection.pause_reading()
+        self._tell()
+
+    def complete(self) -> None:
+        """That was all of the body."""
+        self.is_complete = True
+        self._tell()
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self._is_lost = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._change and not self._change.done():
+            self._change.set_result(None)
+
+    async def _receive(self) -> Message:
+        if self._must_go_on and not self.is_complete:
+            self._connection.go_on()
+        self._must_go_on = False
+        while not (self._parts or self.is_complete or self._is_lost):
+            self._change = asyncio.get_running_loop().create_future()
+            await self._change
+        if self._is_lost:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._take(), "more_body": not self.is_complete}
+
+    def _whole_body(self) -> bytes | None:
+        """The body if all of it is there already, as most are: that takes no waiting, and so no timer."""
+        return self._take() if self.is_complete and not self._is_lost else None
+
+    def _take(self) -> bytes:
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        self._ahead_bytes = 0
+        self._connection.resume_reading()
+        return body
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status, self._answer_headers = message["status"], message["headers"]
+            return
+        self._is_answered = True
+        await self._connection.send(self, self._status, self._answer_headers, message["body"])
+
+
+def scope_of(method: str, url: bytes, headers: list[tuple[bytes, bytes]], http_version: str) -> Scope:
+    """What an ASGI application is told of a request's head."""
+    # A proxy may be asked by a whole URL.
+    target = url if url.startswith(b"/") else url.partition(b"://")[2].partition(b"/")[2].join((b"/", b""))
+    raw_path, _, query = target.partition(b"?")
+    path = raw_path.decode("latin-1")
+    return {
+        "type": "http",
+        "asgi": ASGI,
+        "http_version": http_version,
+        "scheme": "http",
+        "method": method,
+        "path": unquote(path) if "%" in path else path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "headers": headers,
+    }

@@ -1,0 +1,248 @@
+"""Raw bytes to a real port, and what comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from quanary.server import connection, exchange
+from quanary.server.http_port import HttpPort
+from tests.server.running import free_port
+
+Ask = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+LARGE = 3 * 2**20
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Tell what was asked; `/large` is answered with much, `/close` for the last time, `/broken` never."""
+    body, is_more = b"", scope["path"] != "/unread"
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, is_more = body + message["body"], message["more_body"]
+    if scope["path"] == "/broken":
+        raise RuntimeError("broken")
+    answer = (
+        b"x" * LARGE if scope["path"] == "/large" else b"%s %s " % (scope["method"].encode(), scope["path"].encode())
+    )
+    answer += body[-10:] + str(len(body)).encode()
+    headers = [(b"content-length", str(len(answer)).encode())]
+    headers += [(b"connection", b"close")] if scope["path"] == "/close" else []
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, head: str, body: bytes = b"") -> None:
+        self.writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+    async def hear(self, *, has_body: bool = True) -> tuple[str, bytes]:
+        """A head and a body."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0]) if has_body else 0
+        return head, await self.reader.readexactly(length)
+
+    async def ask(self, head: str, body: bytes = b"") -> bytes:
+        self.say(head, body)
+        return (await self.hear())[1]
+
+    async def is_closed(self) -> bool:
+        return await self.reader.read() == b""
+
+
+@asynccontextmanager
+async def connected(app: Any = echo) -> AsyncIterator[Client]:
+    number = free_port()
+    port = HttpPort(app, "127.0.0.1", number, 1.0)
+    await asyncio.sleep(0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+        await port.stop()
+
+
+async def test_requests_follow_each_other_on_one_connection() -> None:
+    async with connected() as client:
+        assert await client.ask("GET /a%20b?c=d HTTP/1.1\nHost: m") == b"GET /a b 0"
+        assert await client.ask("POST /p HTTP/1.1\nContent-Length: 3", b"abc") == b"POST /p abc3"
+        assert await client.ask(
+            "POST http://m:80/p HTTP/1.1\nTransfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"
+        ) == (b"POST /p abc3")
+
+
+async def test_requests_sent_at_once_are_answered_in_order() -> None:
+    async with connected() as client:
+        for number in range(50):
+            client.say(f"POST /{number} HTTP/1.1\nContent-Length: 2", b"ab")
+        assert [(await client.hear())[1] for _ in range(50)] == [b"POST /%d ab2" % number for number in range(50)]
+
+
+async def test_a_large_body_comes_in_whole_though_little_is_held_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BODY_AHEAD_BYTES", 1000)
+    async with connected() as client:
+        assert (
+            await client.ask(f"POST /p HTTP/1.1\nContent-Length: {LARGE}", b"y" * LARGE)
+            == b"POST /p yyyyyyyyyy%d" % LARGE
+        )
+        assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
+
+
+async def test_a_slow_reader_gets_all_of_many_large_answers() -> None:
+    async with connected() as client:
+        for _ in range(3):
+            client.say("GET /large HTTP/1.1")
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            assert len((await client.hear())[1]) == LARGE + 1
+
+
+async def test_a_client_that_waits_to_be_asked_for_the_body_is_asked() -> None:
+    async with connected() as client:
+        client.say("POST /p HTTP/1.1\nContent-Length: 3\nExpect: 100-continue")
+        assert (await client.hear(has_body=False))[0].startswith("http/1.1 100 continue")
+        client.writer.write(b"abc")
+        assert (await client.hear())[1] == b"POST /p abc3"
+
+
+async def test_head_has_no_body() -> None:
+    async with connected() as client:
+        client.say("HEAD /a HTTP/1.1")
+        assert "content-length: 9" in (await client.hear(has_body=False))[0]
+        assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
+
+
+async def test_another_protocol_is_not_taken_up_and_the_client_goes_on() -> None:
+    async with connected() as client:
+        upgrade = "Connection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk"
+        for _ in range(2):
+            assert await client.ask(f"POST /p HTTP/1.1\nContent-Length: 3\n{upgrade}", b"abc") == b"POST /p abc3"
+        client.say(f"GET /a HTTP/1.1\n{upgrade}")
+        client.say("GET /b HTTP/1.1")
+        assert [(await client.hear())[1] for _ in range(2)] == [b"GET /a 0", b"GET /b 0"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["GET /a HTTP/1.1\nConnection: close", "GET /a HTTP/1.0", "GET /close HTTP/1.1"],
+)
+async def test_the_last_answer_says_so_and_ends_the_connection(head: str) -> None:
+    async with connected() as client:
+        client.say(head)
+        assert (await client.hear())[0].count("connection: close") == 1
+        assert await client.is_closed()
+
+
+async def test_a_body_that_nobody_reads_ends_the_connection() -> None:
+    async with connected() as client:
+        client.say("POST /unread HTTP/1.1\nContent-Length: 100", b"GET /smuggled HTTP/1.1\r\n\r\n")
+        head, body = await client.hear()
+        assert "connection: close" in head
+        assert body == b"POST /unread 0"
+        assert await client.is_closed()
+
+
+async def test_an_application_that_breaks_ends_the_connection_alone() -> None:
+    async with connected() as client:
+        client.say("GET /broken HTTP/1.1")
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 1000, 431),
+        (b"GET /" + b"y" * 1000, 431),
+    ],
+)
+async def test_what_is_no_request_is_refused_in_words(
+    said: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    async with connected() as client:
+        client.writer.write(said)
+        head, body = await client.hear()
+        assert head.startswith(f"http/1.1 {status}")
+        assert "connection: close" in head
+        assert b'{"error":' in body
+
+
+async def test_a_head_after_much_else_is_not_taken_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    async with connected() as client:
+        client.say("POST /p HTTP/1.1\nContent-Length: 2000", b"y" * 2000 + b"GET /a HT")
+        assert (await client.hear())[1].endswith(b"2000")
+        client.writer.write(b"TP/1.1\r\n\r\n")
+        assert (await client.hear())[1] == b"GET /a 0"
+
+
+async def test_a_head_that_is_never_complete_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    async with connected() as client:
+        client.writer.write(b"GET / HTTP/1.1\r\n")
+        assert (await client.hear())[0].startswith("http/1.1 408")
+        assert await client.is_closed()
+
+
+async def test_one_connection_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS_LIMIT", 0)
+    async with connected() as client:
+        assert (await client.hear())[0].startswith("http/1.1 503")
+
+
+async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quanary.server.http_port.KEEP_ALIVE_SECONDS", 0.2)
+    async with connected() as client:
+        assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
+        await asyncio.sleep(0.1)
+        assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
+        assert await asyncio.wait_for(client.is_closed(), 20)
+
+
+async def test_at_the_end_what_runs_is_answered() -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await leave.wait()
+        await echo(scope, receive, send)
+
+    number = free_port()
+    port = HttpPort(slow, "127.0.0.1", number, 30.0)
+    await asyncio.sleep(0.05)
+    busy, idle = [Client(*await asyncio.open_connection("127.0.0.1", number)) for _ in range(2)]
+    busy.say("GET /a HTTP/1.1")
+    await entered.wait()
+    ending = asyncio.create_task(port.stop())
+    assert await idle.is_closed()
+    leave.set()
+    assert "connection: close" in (await busy.hear())[0]
+    await ending
+    for client in (busy, idle):
+        client.writer.close()
+
+
+async def test_an_application_hears_that_its_client_is_gone() -> None:
+    gone = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with connected(app) as client:
+        client.say("POST /p HTTP/1.1\nContent-Length: 30", b"abc")
+        await asyncio.sleep(0.05)
+        client.writer.close()
+        await asyncio.wait_for(gone.wait(), 20)
