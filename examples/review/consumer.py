@@ -9,39 +9,58 @@ hundred. Servers send an event again if an answer of ours got lost: its source a
 import json
 import os
 import sys
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
 BODY_LIMIT_BYTES = 64 * 2**20
+NEWEST = 100
 
 
 class Reviews:
-    """Events in a file, one a line; identities of all of them in memory."""
+    """Events in a file, one a line; in memory the identities of all, and where the newest begin."""
 
     def __init__(self, path: Path) -> None:
-        path.touch()
-        content = path.read_bytes()
-        os.truncate(path, content.rfind(b"\n") + 1)  # a line that a crash cut off was never answered for
         self.path, self.lock = path, Lock()
-        self.known = {self.identity(json.loads(line)) for line in content.split(b"\n")[:-1]}
+        self.known: set[tuple[str, str]] = set()
+        self.begins: deque[int] = deque(maxlen=NEWEST)
+        self.size = 0
+        with path.open("ab+") as file:
+            file.seek(0)
+            # A line that a crash cut off was never answered for.
+            for line in (each for each in file if each.endswith(b"\n")):
+                self.count(line, self.identity(json.loads(line)))
+            file.truncate(self.size)
 
     @staticmethod
     def identity(event: dict[str, object]) -> tuple[str, str]:
         return str(event["source"]), str(event["id"])
 
+    def count(self, line: bytes, identity: tuple[str, str]) -> None:
+        self.begins.append(self.size)
+        self.size += len(line)
+        self.known.add(identity)
+
     def add(self, events: list[dict[str, object]]) -> None:
         with self.lock:
-            new = {self.identity(each): each for each in events if self.identity(each) not in self.known}
-            with self.path.open("a") as file:
-                file.writelines(json.dumps(each) + "\n" for each in new.values())
+            found = {self.identity(each): each for each in events}
+            new = {name: json.dumps(each).encode() + b"\n" for name, each in found.items() if name not in self.known}
+            with self.path.open("r+b") as file:
+                # Over whatever a full disk left of a batch before, which was not answered for either.
+                file.truncate(self.size)
+                file.seek(self.size)
+                file.writelines(new.values())
                 file.flush()
                 os.fsync(file.fileno())
-            self.known.update(new)
+            for name, line in new.items():
+                self.count(line, name)
 
     def newest(self) -> bytes:
-        with self.lock:
-            return b"[" + b",".join(self.path.read_bytes().split(b"\n")[-101:-1]) + b"]"
+        with self.lock, self.path.open("rb") as file:
+            begin = self.begins[0] if self.begins else 0
+            file.seek(begin)
+            return b"[" + file.read(self.size - begin).rstrip().replace(b"\n", b",") + b"]"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reviews.add(json.loads(self.rfile.read(length)))
         except (ValueError, KeyError, TypeError):
             return self.answer(400)  # never again: the sender drops it and counts it
+        except OSError:
+            return self.answer(507)  # later: the sender keeps it
         return self.answer(204)
 
     def do_GET(self) -> None:

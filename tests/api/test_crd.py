@@ -21,6 +21,9 @@ EXAMPLES: Final = [
 ]
 REMOVED: Final = object()
 SHA: Final = "0123456789abcdef" * 4
+TRITON: Final = f"registry.example/tritonserver@sha256:{SHA}"
+TRITON_BY_TAG: Final = {"type": "Triton", "server": {"image": "registry.example/tritonserver:26.07-py3"}}
+SERVER: Final = "spec.runtime.server"
 SOURCE: Final = {"uri": "https://models.example/m.onnx", "sha256": SHA}
 
 
@@ -94,6 +97,11 @@ GOOD: Final[dict[str, tuple[str, Any]]] = {
     "a compound duration": ("spec.rollout.dwell", "1m30s"),
     "milliseconds of CPU": ("spec.runtime.resources", {"cpu": "500m"}),
     "a toleration of everything": ("spec.runtime.tolerations", [{"operator": "Exists"}]),
+    "Triton by digest": ("spec.runtime", {"type": "Triton", "server": {"image": TRITON}}),
+    "another server": (
+        "spec.runtime",
+        {"type": "Custom", "server": {"image": TRITON, "args": ["--port=8001"], "port": 8001, "front": {"cpu": "1"}}},
+    ),
     "a provided INT8 model": ("spec.quantization", {"strategy": "Provided", "provided": SOURCE}),
     "a search without a strategy": ("spec.quantization", {"calibration": {"data": SOURCE}}),
     "weights of one kind of CPU": (
@@ -247,6 +255,15 @@ BAD: Final[dict[str, tuple[str, Any, str] | tuple[str, Any, str, str]]] = {
     ),
     "an unknown mode": ("spec.rollout.mode", "Off", '"Auto", "Paused", "FloatOnly"'),
     "an engine that is not there": ("spec.runtime.type", "Seldon", '"OnnxRuntime", "Triton", "Custom"'),
+    "Triton by tag": ("spec.runtime", TRITON_BY_TAG, "should match", "spec.runtime.server.image"),
+    "Triton without an image": ("spec.runtime.type", "Triton", "types Triton and Custom need server", SERVER),
+    "a server that nothing uses": ("spec.runtime", {"server": {"image": TRITON}}, "OnnxRuntime has none", SERVER),
+    "a server at the front's port": (
+        "spec.runtime",
+        {"type": "Triton", "server": {"image": TRITON, "port": 9090}},
+        "are the front's own",
+        f"{SERVER}.port",
+    ),
     "negative replicas": ("spec.runtime.replicas", -1, "greater than or equal to 1"),
     "replicas in words": ("spec.runtime.replicas", "two", "must be of type integer"),
     "a duration without a unit": ("spec.rollout.dwell", "120", "should match"),

@@ -185,6 +185,13 @@ async def test_an_image_and_a_host_that_the_operator_does_not_allow(town: Town) 
     town.assert_stalled("spec.runtime.image", "elsewhere/runtime:1", "allowed by the operator")
 
 
+async def test_a_server_that_the_operator_does_not_allow(town: Town) -> None:
+    image = f"elsewhere/tritonserver@sha256:{'d' * 64}"
+    town.create(runtime={"type": "Triton", "server": {"image": image}})
+    await town.reconcile()
+    town.assert_stalled("spec.runtime.server.image", image, "allowed by the operator")
+
+
 CERTIFIED_ON = ("avx2", "avx512_vnni", "avx512f")
 SAFER = "c" * 64
 

@@ -97,6 +97,13 @@ def test_the_init_container_brings_model_and_report(tmp_path: Path, registry: st
     assert (tmp_path / "got" / "report.json").read_bytes() == REPORT
 
 
+def test_a_report_that_cannot_be_written_keeps_no_model_away(tmp_path: Path, registry: str) -> None:
+    words = fetch_words(published(tmp_path, registry), tmp_path, registry)
+    (tmp_path / "got" / "report.json").mkdir(parents=True)
+    assert main(words) == 0
+    assert (tmp_path / "got" / "model.onnx").read_bytes() == MODELS[CHOSEN]
+
+
 def test_a_model_without_a_report_is_fetched_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = b"weights"
     digest = hashlib.sha256(content).hexdigest()

@@ -8,7 +8,8 @@ from tests.artifacts.services import web_server
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1%eth0", "fd00:ec2::254", "0.0.0.0",
-     "100.100.100.200", "224.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:a9fe:a9fe::1"],
+     "100.100.100.200", "224.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:a9fe:a9fe::1",
+     "fd00:ec2::23", "fd20:ce::254", "fd00:42::42"],
 )  # fmt: skip
 def test_addresses_of_this_machine_and_its_cloud_are_forbidden(address: str) -> None:
     assert is_forbidden(address)

@@ -69,6 +69,11 @@ def drifting(name: str = "input-range", *, holds: bool = True, **changes: Any) -
     return replace(calm, gates=(*calm.gates, GateReading(name, 9000, 300, 0.025, 0.0, 0.1, 40, 12, holds)))
 
 
+def half_way(name: str) -> tuple[GateReading, ...]:
+    """Readings with half-way evidence against the artifact by that gate."""
+    return tuple(replace(each, rollback_evidence=0.6 if each.name == name else 0.0) for each in evidence().gates)
+
+
 def backend(digest: str, *, ready: int = 1, available: bool | None = None, **changes: Any) -> Backend:
     """One pod, ready."""
     variant = "float" if digest in {FLOAT, NEW_FLOAT} else "int8"

@@ -32,6 +32,7 @@ from tests.controller.scenes import (
     drifting,
     evidence,
     front,
+    half_way,
     recorded,
     seen,
     signoff,
@@ -137,9 +138,12 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         "99 distinct", {FLOAT: 1000}),
     "a proven artifact begins its first step": (
         {"memory": status(candidate=artifact())}, Stage.CANARY, "INT8 at 5 %", {FLOAT: 950, INT8: 50}),
-    "evidence half-way holds it in shadow": (
-        {"memory": status(candidate=artifact()), "evidence": evidence(suspicious=True)}, Stage.HELD, "half-way",
-        {FLOAT: 1000}),
+    "evidence half-way by comparisons holds it in shadow": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(suspicious=True, gates=half_way("mismatch"))},
+        Stage.HELD, "half-way", {FLOAT: 1000}),
+    "evidence of users' requests on an earlier step does not: without any it could never fade": (
+        {"memory": status(candidate=artifact()), "evidence": evidence(suspicious=True, gates=half_way("errors"))},
+        Stage.CANARY, "INT8 at 5 %", {FLOAT: 950, INT8: 50}),
     "the next step is the next declared one": ({"memory": canary(5)}, Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
     "a step that is no longer declared goes on to the next": (
         {"memory": canary(20)}, Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),

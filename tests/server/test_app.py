@@ -16,7 +16,10 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
+from quanary.server import __main__ as program
+from quanary.server import assembly
 from quanary.server.app import create_app
 from quanary.server.metrics import Metrics
 from quanary.server.traffic import Front, TwinTraffic, UserTraffic
@@ -396,3 +399,15 @@ async def test_metrics_are_pages_of_their_own_port(server: Running) -> None:
     assert (await server.client.get(f"{server.metrics_url}/v2")).status_code == 404
     assert (await server.client.post(f"{server.metrics_url}/gates")).status_code == 405
     assert (await server.client.get(f"{server.url}/gates")).status_code == 404
+
+
+async def test_what_fails_beside_the_answers_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise OSError("nobody expected this")
+
+    monkeypatch.setattr(program, "surround", lambda *parts: [*assembly.surround(*parts), fail()])
+    with capture_logs() as logs:
+        async with running(models.write(tmp_path, models.classifier())) as server:
+            assert (await server.infer([1, 0, 0, 0])).status_code == 200
+            errors = [each for each in logs if each["log_level"] == "error"]
+    assert [str(each["exc_info"]) for each in errors] == ["nobody expected this"]

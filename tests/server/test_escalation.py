@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import sys
+import threading
 from asyncio.subprocess import DEVNULL, Process
 from collections import Counter
 from collections.abc import Coroutine
@@ -20,9 +21,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quanary.server.engine import Engine, Execution
-from quanary.server.escalation import Budget, confidence_of
+from quanary.server.escalation import BURST, Budget, Doubt, confidence_of
 from quanary.server.escalation import policy as policy_module
-from quanary.server.escalation.budget import BURST
 from quanary.server.escalation.confidence import largest_probability, least, margin
 from quanary.server.messages import Signature
 from quanary.server.rpc import inference_pb2 as pb
@@ -576,3 +576,19 @@ async def test_no_critical_request_is_answered_by_int8_whatever_restarts(float_p
     # While float was away they were asked to come again.
     assert set(critical.statuses) <= {0, 200, 503}
     assert min(critical.statuses[503], critical.statuses[200], others.statuses[200]) > 10
+
+
+async def test_the_confidence_of_much_delays_nobody_else() -> None:
+    """A segmentation's answer takes tens of milliseconds; meanwhile the event loop goes on."""
+    went_on = threading.Event()
+
+    def confidence(outputs: Tensors) -> float:
+        assert went_on.wait(20), "the event loop stood still"
+        return float(outputs["scores"].max())
+
+    async def go_on() -> None:
+        went_on.set()
+
+    doubt = Doubt(confidence, 0.5, Budget(1.0, lambda: 0.0))
+    arises, _ = await asyncio.gather(doubt.arises({"scores": np.zeros((2**17, 1), np.float32)}), go_on())
+    assert arises

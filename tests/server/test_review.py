@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import runpy
 import ssl
 import stat
 import sys
@@ -403,6 +404,31 @@ async def test_a_sink_that_hangs_delays_nobody(
         await until(lambda: waits(server, 20))
 
 
+def test_the_example_s_file_stays_whole_whatever_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def events(*names: int) -> list[Event]:
+        return [{"source": "//pod", "id": str(each), "text": "a\nb"} for each in names]
+
+    def newest(reviews: Any) -> list[int]:
+        return [int(event["id"]) for event in json.loads(reviews.newest())]
+
+    make, path = runpy.run_path(str(CONSUMER))["Reviews"], tmp_path / "reviews.jsonl"
+    reviews = make(path)
+    assert newest(reviews) == []
+    reviews.add(events(1, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: os.close(-1))  # a full disk, after part of the batch
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            reviews.add(events(3, 4, 5))
+    reviews.add(events(4, 2))
+    assert newest(reviews) == [1, 2, 4]
+    with path.open("ab") as file:
+        file.write(b'{"source": "//po')  # cut off by a crash
+    again = make(path)
+    again.add(events(1, *range(100, 220)))
+    assert newest(again) == list(range(120, 220))
+    assert len(path.read_bytes().splitlines()) == 123
+
+
 def test_the_example_s_pod_is_restricted_and_has_all_it_mounts() -> None:
     kinds = {each["kind"]: each for each in yaml.safe_load_all(CONSUMER.with_name("consumer.yaml").read_text())}
     assert set(kinds) == {"Service", "Deployment", "PersistentVolumeClaim", "NetworkPolicy"}
@@ -426,7 +452,7 @@ class TestEvent:
     def event(self, datatype: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
         signature = Signature((TensorMetadata("x", datatype, (-1,)),), (TensorMetadata("y", "FP32", (-1,)),))
         inference = Inference.of({"x": array}, Execution({"y": np.ones(1, np.float32)}, 0.1))
-        line = write_event(Review(inference, 0.5), Origin("a model", "0123456789", "pod", signature))
+        line = write_event(Review(inference), Origin("a model", "0123456789", "pod", signature), 0.5)
         assert b"\n" not in line
         event = json.loads(line)
         assert event["source"] == "//pod/v2/models/a%20model"
@@ -454,7 +480,15 @@ class TestEvent:
 
     def test_ids_are_unique(self) -> None:
         inference = Inference.of({}, Execution({}, 0.1))
-        assert len({Review(inference, 0.5).id for _ in range(1000)}) == 1000
+        assert len({Review(inference).id for _ in range(1000)}) == 1000
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def taken_of_the_disk(folder: Path) -> int:
+    return sum(each.stat().st_blocks * 512 for each in folder.glob("*.lines"))
 
 
 class TestSpool:
@@ -468,11 +502,11 @@ class TestSpool:
         first.close()
         second = self.spool(tmp_path / "new" / "folder")
         assert (second.lines, second.size_bytes) == (3, 2 * 4096)
-        one, two = second.oldest(10, 100)
+        one, two = second.oldest(10, 2**20)
         assert [await second.read(each) for each in (one, two)] == [[b"a", b"b"], [b"c"]]
         second.remove(one)
         await second.append([b"d"])
-        assert [await second.read(each) for each in second.oldest(10, 100)] == [[b"c"], [b"d"]]
+        assert [await second.read(each) for each in second.oldest(10, 2**20)] == [[b"c"], [b"d"]]
         second.close()
 
     async def test_what_it_takes_of_the_disk_is_what_is_bounded(self, tmp_path: Path) -> None:
@@ -480,8 +514,7 @@ class TestSpool:
         while spool.fits(1, 100):
             await spool.append([b"x" * 100])
         await spool.shorten(spool.oldest(1, 1)[0], [b"x"])
-        taken = sum(each.stat().st_blocks * 512 for each in tmp_path.glob("*.lines"))
-        assert taken <= spool.size_bytes == 40 * 4096
+        assert taken_of_the_disk(tmp_path) <= spool.size_bytes == 40 * 4096
         assert spool.lines == 40
         spool.close()
 
@@ -498,7 +531,7 @@ class TestSpool:
         monkeypatch.setattr(os, "fsync", fail_on_folders)
         with pytest.raises(OSError, match="broken"):
             await spool.append([b"a"])
-        assert (spool.lines, [each.name for each in tmp_path.iterdir()]) == (0, [".lock"])
+        assert (spool.lines, names_in(tmp_path)) == (0, [".lock"])
         spool.close()
 
     def test_what_was_not_finished_is_not_there(self, tmp_path: Path) -> None:
@@ -510,22 +543,22 @@ class TestSpool:
         spool.close()
 
     async def test_bounds_of_lines_and_bytes(self, tmp_path: Path) -> None:
-        spool = self.spool(tmp_path, lines=3, size=10)
-        assert spool.fits(3, 10)
+        spool = self.spool(tmp_path, lines=3, size=3 * 4096)
+        assert spool.fits(3, 3 * 4096)
         assert not spool.fits(4, 1)
-        assert not spool.fits(1, 11)
-        await spool.append([b"aaaa", b"bbbb"])
-        assert spool.fits(1, 1)
-        assert not spool.fits(1, 2)
+        assert not spool.fits(1, 3 * 4096 + 1)
+        await spool.append([b"a" * 4096, b"b"])
+        assert spool.fits(1, 4096)
+        assert not spool.fits(1, 4097)
         assert not spool.fits(2, 1)
         spool.close()
 
     async def test_a_taking_is_bounded_but_never_empty(self, tmp_path: Path) -> None:
         spool = self.spool(tmp_path)
-        for each in ([b"aaaaa"], [b"b"], [b"c"]):
+        for each in ([b"a" * 5000], [b"b"], [b"c"]):
             await spool.append(each)
-        assert [each.lines for each in spool.oldest(2, 100)] == [1, 1]
-        assert [each.size_bytes for each in spool.oldest(10, 3)] == [5]
+        assert [each.lines for each in spool.oldest(2, 2**20)] == [1, 1]
+        assert [each.size_bytes for each in spool.oldest(10, 3)] == [2 * 4096]
         spool.close()
 
     async def test_the_rest_of_a_segment_stays_the_oldest(self, tmp_path: Path) -> None:
@@ -534,10 +567,10 @@ class TestSpool:
         await spool.append([b"d"])
         (first,) = spool.oldest(1, 1)
         await spool.shorten(first, [b"b", b"c"])
-        assert (spool.lines, spool.size_bytes) == (3, 4)
+        assert (spool.lines, spool.size_bytes) == (3, 2 * 4096)
         spool.close()
         again = self.spool(tmp_path)
-        assert [await again.read(each) for each in again.oldest(10, 100)] == [[b"b", b"c"], [b"d"]]
+        assert [await again.read(each) for each in again.oldest(10, 2**20)] == [[b"b", b"c"], [b"d"]]
         again.close()
 
     def test_two_servers_cannot_share_one(self, tmp_path: Path) -> None:

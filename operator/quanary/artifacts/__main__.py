@@ -45,7 +45,7 @@ def _fetch_report(arguments: FetchArguments) -> str:
         if not isinstance(location, OciFile):
             return f"no report: {arguments.uri} is a single file"
         pull_one(location, REPORT_FILE, to, field=arguments.field, insecure_hosts=hosts, limit_bytes=REPORT_LIMIT_BYTES)
-    except (RefusedError, UnreachableError) as error:
+    except (RefusedError, UnreachableError, OSError) as error:  # a disk that the model filled, too
         return f"no report: {error}"
     return f"{to}"
 

@@ -3,8 +3,13 @@
 import ipaddress
 from typing import Final
 
-# Addresses of cloud metadata that no rule for loopback or link-local covers.
-_METADATA: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")))
+# Addresses of cloud metadata and credentials that no rule for loopback or link-local covers.
+_METADATA: Final = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("100.100.100.200", "168.63.129.16", "fd00:ec2::23", "fd00:ec2::254", "fd20:ce::254", "fd00:42::42"),
+    )
+)
 # Of these a NAT64 takes the last 32 bits for an IPv4 address.
 _TRANSLATED: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 

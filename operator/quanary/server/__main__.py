@@ -12,7 +12,7 @@ import uvloop
 
 from quanary.api.names import short
 from quanary.server.app import create_app, create_metrics_app
-from quanary.server.assembly import Loaded, WrapEngine, load, surround
+from quanary.server.assembly import Background, Loaded, WrapEngine, load, surround
 from quanary.server.critical import marked_by_path
 from quanary.server.http_port import HttpPort
 from quanary.server.liveness import watching_liveness
@@ -120,8 +120,7 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
         loaded = await _load(settings, model, metrics, stopping)
         if loaded is not None:
             background = [
-                asyncio.create_task(each)
-                for each in surround(settings, loaded, front, users, twins, metrics, wrap_engine)
+                _in_background(each) for each in surround(settings, loaded, front, users, twins, metrics, wrap_engine)
             ]
             if rpc:
                 await rpc.be_ready()
@@ -153,6 +152,18 @@ async def _load(
     loading = asyncio.create_task(load(settings, model, metrics))
     await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
     return loading.result() if loading.done() else None
+
+
+def _in_background(work: Background) -> "asyncio.Task[None]":
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_failure)
+    return task
+
+
+def _tell_failure(task: "asyncio.Task[None]") -> None:
+    # Users are answered all the same; but nobody waits for this task, so nobody else would say so.
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("what runs beside the answers failed", exc_info=error)
 
 
 async def _end(background: "list[asyncio.Task[None]]") -> None:

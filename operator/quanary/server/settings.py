@@ -43,6 +43,8 @@ class Settings:
             ("latency_budget_seconds", 0 < arguments.latency_budget_seconds < math.inf, "more than 0"),
             ("deadline_seconds", 0 < arguments.deadline_seconds < math.inf, "more than 0"),
             ("threads", arguments.threads >= 0, "0 or more"),
+            ("core_watts", 0 <= arguments.core_watts < math.inf, "0 or more"),
+            ("core_hour_price", 0 <= arguments.core_hour_price < math.inf, "0 or more"),
             *_wants_of_ports(arguments),
             ("max_batch", 0 <= arguments.max_batch <= 1024, "0 to 1024"),
             ("twin_url", _is_http(arguments.twin_url), "http://HOST:PORT or nothing"),

@@ -1,6 +1,8 @@
 """Calls over real sockets: what is answered, what is refused with which code, and what is counted."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,21 @@ from grpc_health.v1 import health_pb2
 from quanary.server.asgi import BODY_LIMIT_BYTES
 from quanary.server.engine import Engine
 from quanary.server.rpc import inference_pb2 as pb
-from quanary.server.rpc import service
+from quanary.server.rpc import reading, service
 from tests.server import models
 from tests.server.engines import Failing, Held, Hung
 from tests.server.rpc.calling import SERVICE, Caller, calling, request
 from tests.server.running import Running, free_port, running, until
 
+# Another process, so that its messages are not in this one's memory.
+SENDER = """
+import sys, time, grpc
+channel = grpc.insecure_channel("127.0.0.1:" + sys.argv[1], [("grpc.max_send_message_length", -1)])
+grpc.channel_ready_future(channel).result(20)
+print("ready", flush=True)
+calls = [channel.unary_unary("/inference.GRPCInferenceService/ModelInfer").future(bytes(2**24)) for _ in range(16)]
+time.sleep(60)
+"""
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Code = grpc.StatusCode
 
@@ -149,7 +160,7 @@ async def test_answers_over_grpc_are_compared_too(tmp_path: Path) -> None:
 
 
 async def test_a_message_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.2)
     path = models.write(tmp_path, models.classifier())
     async with running(path, grpc_port=free_port()) as server, calling(server) as caller:
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -160,12 +171,58 @@ async def test_a_message_that_never_ends_is_given_up(tmp_path: Path, monkeypatch
         assert (await server.counts())["requests"] == 1
 
 
-async def test_only_so_many_messages_are_read_at_a_time(
-    server: Running, caller: Caller, monkeypatch: pytest.MonkeyPatch
+async def test_only_so_many_messages_are_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READING_LIMIT", 1)
+    monkeypatch.setattr(reading, "TURN_SECONDS", 0.5)
+    path = models.write(tmp_path, models.classifier())
+    async with running(path, grpc_port=free_port()) as server, calling(server) as caller:
+        slow = caller.channel.stream_unary(f"{SERVICE}/ServerLive")(wait_for_ready=True)
+        await slow.wait_for_connection()
+        # Whatever is called takes its turn: no message is read beside the slow one.
+        for call in ("ModelInfer", "ServerLive"):
+            assert (await caller.refused(request([1, 2, 3, 4]), call)).code() == Code.UNAVAILABLE
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await health(caller, "")
+        assert error.value.code() == Code.UNAVAILABLE
+        late = asyncio.create_task(caller.infer(request([1, 2, 3, 4])))
+        slow.cancel()
+        assert (await late).model_name == "m"
+
+
+async def test_beyond_so_many_that_wait_for_their_turn_all_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "READING_LIMIT", 0)
-    error = await caller.refused(request([1, 2, 3, 4]))
-    assert (error.code(), dict(error.trailing_metadata())["retry-after"]) == (Code.UNAVAILABLE, "1")
+    monkeypatch.setattr(reading, "READING_LIMIT", 0)
+    monkeypatch.setattr(reading, "WAITING_LIMIT", 0)
+    path = models.write(tmp_path, models.classifier())
+    async with running(path, grpc_port=free_port()) as server, calling(server) as caller:
+        error = await caller.refused(request([1, 2, 3, 4]))
+        assert (error.code(), dict(error.trailing_metadata())["retry-after"]) == (Code.UNAVAILABLE, "1")
+        assert (await server.counts())["errors"] == 1
+
+
+async def test_messages_that_wait_for_their_turn_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READING_LIMIT", 0)
+    path = models.write(tmp_path, models.classifier())
+    async with running(path, grpc_port=free_port()) as server:
+        sender = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SENDER, str(server.arguments.grpc_port), stdout=asyncio.subprocess.PIPE
+        )
+        assert sender.stdout
+        await sender.stdout.readline()
+        before = resident_bytes()
+        await asyncio.sleep(1)
+        after = resident_bytes()
+        sender.kill()
+        await sender.wait()
+        # 16 messages of 16 MiB each.
+        assert after - before < 64 * 2**20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def health(caller: Caller, name: str) -> int:

@@ -105,7 +105,7 @@ def gates_of(policy: Policy) -> tuple[Gate, ...]:
     """The gates whose weighted evidence condemns. Mismatch is tested on all pairs and on distinct inputs."""
     mismatch = Gate(
         name=MISMATCH,
-        reading="mismatch",
+        reading=MISMATCH,
         weight=0.15,
         budget=policy.mismatch,
         limit=policy.mismatch,

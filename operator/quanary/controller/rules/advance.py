@@ -6,11 +6,12 @@ from typing import Final
 
 from quanary.api.v1alpha1 import Artifact, Progress, Stage
 from quanary.controller.decision import Decision, Observation
-from quanary.controller.evidence import ESCALATION, Evidence, GateReading
+from quanary.controller.evidence import ESCALATION, MISMATCH, Evidence, GateReading
 from quanary.controller.fitness import is_certified, mismatch_gate, warning
 from quanary.controller.scene import CERTIFICATE_LAPSED, WATCHFUL, Scene
 
 DROPPED_TOO_MANY: Final = 0.2
+HALF_WAY: Final = 0.5  # of rollback evidence, on its logarithmic scale
 COMPARISONS_PER_BUDGET: Final = 20  # a step lasts at least 20 / budget comparisons of distinct inputs
 
 
@@ -71,9 +72,16 @@ def prove_in_shadow(seen: Observation) -> Decision | None:
     if evidence is None or not evidence.proven or evidence.compared_distinct < wanted:
         because = "; ".join(filter(None, (_shadow_progress(scene), warning(scene.spec, candidate))))
         return scene.decide(Stage.SHADOWING, because, scene.memory, after=WATCHFUL)
-    if evidence.suspicious:
+    if _is_doubted_by_pairs(evidence):
         return scene.hold("rollback evidence is half-way to its limit", "Suspicious")
     return begin_step(scene, candidate, scene.spec.rollout.steps[0], "mismatch proven within budget in shadow")
+
+
+def _is_doubted_by_pairs(evidence: Evidence) -> bool:
+    """Half-way by comparisons. What users' requests said against INT8 on an earlier step cannot fade without any: the
+    first step, where `advance_when_proven` holds on it, can settle that.
+    """
+    return any(each.name == MISMATCH and each.rollback_evidence >= HALF_WAY for each in evidence.gates)
 
 
 def take_unproven_back(seen: Observation) -> Decision | None:
@@ -168,5 +176,5 @@ def _shadow_progress(scene: Scene) -> str:
     evidence, wanted = scene.seen.evidence, scene.spec.rollout.shadow.min_samples
     if evidence is None:
         return "compared in shadow: waiting for the first samples"
-    safety = next((gate.safety_evidence for gate in evidence.gates if gate.name == "mismatch"), 0.0)
+    safety = next((gate.safety_evidence for gate in evidence.gates if gate.name == MISMATCH), 0.0)
     return f"compared in shadow: {safety:.0%} proven, {evidence.compared_distinct} distinct inputs (at least {wanted})"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,15 +9,12 @@ from typing import Final
 from urllib.parse import quote
 
 from quanary.server.ask import Broken, NoTwin, TwinAnswer, TwinConnection
+from quanary.server.comparison.twin import CONNECTION_SECONDS, is_digest
 from quanary.server.messages import Signature, read_response, write_request
 from quanary.server.tensors import DTYPES, Malformed, Tensors
 from quanary.wire.inference import DIGEST_HEADER, ESCALATION_HEADER, HEADER_LENGTH
 
 ASKED_LIMIT: Final = 32
-# A kept-alive connection survives a change of the Service's selector.
-CONNECTION_SECONDS: Final = 10.0
-
-_SHORT_DIGEST: Final = re.compile(r"[0-9a-f]{10}")
 
 
 class NotAnswered(Exception):  # noqa: N818
@@ -77,12 +73,6 @@ class FloatLane:
             self._asked -= 1
         return self._read(answer)
 
-    def close(self) -> None:
-        """End all connections that are not in use."""
-        for each in self._idle:
-            each.close()
-        self._idle.clear()
-
     async def _post(self, inputs: Tensors) -> TwinAnswer:
         content, head = write_request(inputs, None, self._signature)
         headers = {HEADER_LENGTH: str(head), ESCALATION_HEADER: self._cause}
@@ -101,7 +91,7 @@ class FloatLane:
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NotAnswered("overloaded")
         digest = answer.headers.get(DIGEST_HEADER, "")
-        if answer.status != HTTPStatus.OK or not _SHORT_DIGEST.fullmatch(digest) or digest == self._digest:
+        if answer.status != HTTPStatus.OK or not is_digest(digest) or digest == self._digest:
             raise NotAnswered("failed")
         head = answer.headers.get(HEADER_LENGTH)
         try:

@@ -24,6 +24,8 @@ from quanary.wire.inference import DIGEST_HEADER, ESCALATED_HEADER
 ANSWER_SHARE: Final = 0.9
 # Nobody waits for a float that is gone or stuck, but for one question now and then.
 PAUSE_SECONDS: Final = 1.0
+# The confidence of more than this takes milliseconds: not on the event loop, where all users' requests are.
+LARGE_BYTES: Final = 2**18
 BY_FLOAT: Final = b"float"
 
 _log = structlog.get_logger(__name__)
@@ -42,9 +44,11 @@ class Doubt:
         self._below = below
         self._budget = budget
 
-    def arises(self, outputs: Tensors) -> bool:
+    async def arises(self, outputs: Tensors) -> bool:
         """Whether these are too unsure; every user's answer is shown here, once."""
         self._budget.count_request()
+        if sum(each.nbytes for each in outputs.values()) > LARGE_BYTES:
+            return await asyncio.to_thread(self.confidence, outputs) < self._below
         return self.confidence(outputs) < self._below
 
     def spend(self) -> None:
@@ -72,7 +76,7 @@ class EscalateToFloat:
         """INT8's answer, or float's if that one is unsure."""
         until = asyncio.get_running_loop().time() + self._deadline * ANSWER_SHARE
         inference = Inference.of(inputs, await engine.infer(inputs))
-        if not self._doubt.arises(inference.own):
+        if not await self._doubt.arises(inference.own):
             return inference
         try:
             answer = await self._ask(inputs, until)
@@ -109,7 +113,7 @@ class SayDoubt:
         """INT8's answer."""
         inference = Inference.of(inputs, await engine.infer(inputs))
         try:
-            if self._doubt.arises(inference.own):
+            if await self._doubt.arises(inference.own):
                 self._doubt.spend()
                 return replace(inference, headers=((ESCALATED_HEADER.encode(), BY_FLOAT),))
         except NotAnswered:

@@ -81,7 +81,7 @@ class Reviews:
         """Take an answer that has left, if it is to be reviewed."""
         if inference.headers != REVIEWED:
             return
-        review = Review(inference, self._confidence(inference.own))
+        review = Review(inference)
         if not self._has_room(review.size_bytes):
             self._metrics.count_reviews_lost("full")
             return
@@ -140,11 +140,14 @@ class Reviews:
         self._show()
 
     async def _append(self, reviews: Sequence[Review]) -> None:
-        lines = await asyncio.to_thread(lambda: [write_event(each, self._origin) for each in reviews])
+        lines = await asyncio.to_thread(lambda: [self._line(each) for each in reviews])
         if self._spool.fits(len(lines), sum(map(len, lines))):
             await self._spool.append(lines)
         else:
             self._metrics.count_reviews_lost("full", len(lines))
+
+    def _line(self, review: Review) -> bytes:
+        return write_event(review, self._origin, self._confidence(review.inference.own))
 
     async def _send_until_the_end(self) -> None:
         failures = 0

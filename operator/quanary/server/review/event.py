@@ -27,7 +27,6 @@ class Review:
     """An answer that somebody should look at."""
 
     inference: Inference
-    confidence: float
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -52,7 +51,7 @@ def size_of(inference: Inference) -> int:
     return sum(_size(each) for tensors in (inference.inputs, inference.own) for each in tensors.values())
 
 
-def write_event(review: Review, origin: Origin) -> bytes:
+def write_event(review: Review, origin: Origin, confidence: float) -> bytes:
     """One line of JSON."""
     event = {
         "specversion": "1.0",
@@ -65,7 +64,7 @@ def write_event(review: Review, origin: Origin) -> bytes:
         "data": {
             "model_name": origin.model,
             "digest": origin.digest,
-            "confidence": review.confidence,
+            "confidence": confidence,
             "inputs": _tensors(review.inference.inputs, origin.signature.inputs),
             "outputs": _tensors(review.inference.own, origin.signature.outputs),
         },

@@ -23,7 +23,7 @@ class SendToReview:
     async def answer(self, inputs: Tensors, engine: Engine) -> Inference:
         """INT8's answer."""
         inference = Inference.of(inputs, await engine.infer(inputs))
-        if not self._doubt.arises(inference.own):
+        if not await self._doubt.arises(inference.own):
             return inference
         try:
             self._doubt.spend()

@@ -3,10 +3,12 @@
 from typing import Final
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 from quanary.server.asgi import BODY_LIMIT_BYTES
+from quanary.server.rpc.health import health_handler
+from quanary.server.rpc.reading import Reading
 from quanary.server.rpc.service import SERVICE, Service
 from quanary.server.traffic import Front, UserTraffic
 
@@ -16,6 +18,8 @@ _OPTIONS: Final = (
     # Compressed messages are refused: their limit would count what comes in, not what they become.
     ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.max_concurrent_streams", 128),
+    # Else a client may send some MiB of every message ahead, before its turn to be read.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_allowed_incoming_connections", 2000),
     ("grpc.absolute_max_metadata_size", 64 * 2**10),
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -40,8 +44,9 @@ class RpcPort:
         """
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = health.HealthServicer()
-        self._server.add_generic_rpc_handlers((Service(front, users),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reading = Reading()
+        handlers = (Service(front, users, reading), health_handler(self._health, reading))
+        self._server.add_generic_rpc_handlers(handlers)
         try:
             self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:

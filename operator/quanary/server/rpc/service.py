@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import grpc
 import msgspec
@@ -10,42 +10,32 @@ from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from quanary.server import descriptions
-from quanary.server.asgi import BODY_SECONDS, Refused
+from quanary.server.asgi import Refused
 from quanary.server.data_plane import Answer, Headers, refusal
-from quanary.server.deadline import Deadlines
 from quanary.server.rpc import inference_pb2 as pb
+from quanary.server.rpc.codes import Context, abort
 from quanary.server.rpc.question import RpcQuestion
+from quanary.server.rpc.reading import Reading
 from quanary.server.traffic import LOADING, Front, UserTraffic
-from quanary.wire.inference import DIGEST_HEADER, ErrorMessage
+from quanary.wire.inference import DIGEST_HEADER
 
 SERVICE: Final = "inference.GRPCInferenceService"
-# Calls whose message is not complete yet: no message says beforehand how long it will be.
-READING_LIMIT: Final = 64
-_CODES: Final = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    408: grpc.StatusCode.DEADLINE_EXCEEDED,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 # They speak of HTTP/1.1; the rest of an answer's headers are told as trailing metadata.
 _HTTP_ALONE: Final = frozenset({b"content-type", b"connection"})
-Context: TypeAlias = grpc.aio.ServicerContext
 MetadataPairs = list[tuple[bytes, bytes]]
 
 
 class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """The calls of the service by name. Requests come as bytes, so that what is no message gets a plain refusal."""
+    """The calls of the service by name. Requests come as bytes, so that what is no message gets a plain refusal.
 
-    def __init__(self, front: Front, users: UserTraffic) -> None:
+    All are declared as streams of one message, and so it is here that they are read.
+    """
+
+    def __init__(self, front: Front, users: UserTraffic, reading: Reading) -> None:
         """Answer for the front's model."""
         self._front = front
         self._users = users
-        self._reading = 0
-        self._deadlines = Deadlines(BODY_SECONDS)
+        self._reading = reading
         self._answering: set[asyncio.Task[Answer]] = set()
         self._calls = {
             "ServerLive": self._call(pb.ServerLiveRequest, lambda _: pb.ServerLiveResponse(live=True)),
@@ -60,7 +50,6 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             "ModelConfig": self._call(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": self._call(pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": self._call(pb.RepositoryIndexRequest, self._repository_index),
-            # As a stream of one: the message is read here, and so within a time limit.
             "ModelInfer": grpc.stream_unary_rpc_method_handler(self._infer),
         }
 
@@ -71,16 +60,17 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._calls.get(call, _UNKNOWN) if service == SERVICE else None
 
     def _call(self, kind: Any, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
-        async def handle(content: bytes, context: Context) -> bytes:
+        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             context.set_trailing_metadata(_metadata(self._digest(())))
+            message = await self._reading.read_as(kind, context)
+            if isinstance(message, Answer):
+                await abort(context, message)
             try:
-                return bytes(answer(kind.FromString(content)).SerializeToString())
-            except DecodeError:
-                return await _abort(context, refusal(400, f"the message is no {kind.DESCRIPTOR.full_name}"))
+                return bytes(answer(message).SerializeToString())
             except Refused as refused:
-                return await _abort(context, refused.answer)
+                await abort(context, refused.answer)
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def _require_model(self, name: str, version: str) -> None:
         if unknown := descriptions.unknown_model(name, version, self._front.name):
@@ -117,29 +107,14 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     async def _infer(self, _: AsyncIterator[bytes], context: Context) -> bytes:
         headers = _headers(context)
-        content = await self._read(context)
         # A client that goes away changes nothing in what is counted: over HTTP it does not either.
-        task = asyncio.create_task(self._answer(content, headers))
+        task = asyncio.create_task(self._answer(await self._reading.read(context), headers))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
         answer = await asyncio.shield(task)
         context.set_trailing_metadata(_metadata(self._digest(answer.headers)))
         asyncio.get_running_loop().call_soon(self._users.after, answer)
-        return answer.body if answer.status == 200 else await _abort(context, answer)
-
-    async def _read(self, context: Context) -> bytes | Answer:
-        """The message, or why there is none."""
-        if self._reading >= READING_LIMIT:
-            return refusal(503, f"{self._reading} requests are being read already")
-        self._reading += 1
-        try:
-            with self._deadlines.hold():
-                content = await context.read()
-        except TimeoutError:
-            return refusal(408, f"message: not complete within {self._deadlines.seconds:g} s")
-        finally:
-            self._reading -= 1
-        return content if isinstance(content, bytes) else refusal(400, "no message came, or it was too large")
+        return answer.body if answer.status == 200 else await abort(context, answer)
 
     async def _answer(self, content: bytes | Answer, headers: MetadataPairs) -> Answer:
         if isinstance(content, Answer):
@@ -163,13 +138,8 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         return headers if is_named else (*headers, (name, self._front.digest.encode()))
 
 
-async def _abort(context: Context, answer: Answer) -> bytes:
-    await context.abort(_CODES[answer.status], msgspec.json.decode(answer.body, type=ErrorMessage).error)
-    raise AssertionError("abort raises")
-
-
 async def _refuse_unknown(_: AsyncIterator[bytes], context: Context) -> None:
-    await _abort(context, refusal(501, f"not spoken here; allowed: the calls of {SERVICE} but streams and loading"))
+    await abort(context, refusal(501, f"not spoken here; allowed: the calls of {SERVICE} but streams and loading"))
 
 
 _UNKNOWN: Final = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
