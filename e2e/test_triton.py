@@ -32,7 +32,7 @@ def rollback(stage: stories.Stage) -> Iterator[Rollback]:
     manifest = examples.faulty(examples.load(EXAMPLE), FAULT, stage.test_image)
     manifest["spec"]["runtime"]["server"]["image"] = images.bring_pinned(IMAGE)
     try:
-        yield stories.fault_of(stage, manifest, FAULT)
+        yield stories.fault_of(stage, manifest, FAULT, stays=True)
     finally:
         stage.load.aim(NAME, 0)
         kube.delete(stage.namespace, NAME)

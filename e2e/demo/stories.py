@@ -141,22 +141,23 @@ def bad(stage: Stage, example: str, rate: float) -> BadArtifact:
 
 def fault(stage: Stage, kind: str) -> Rollback:
     """An artifact that turns bad while it carries half of the traffic."""
-    return fault_of(stage, examples.faulty(examples.load(TURNING), kind, stage.test_image), kind)
+    manifest = examples.faulty(examples.load(TURNING), kind, stage.test_image)
+    return fault_of(stage, manifest, kind, stays=kind == STEADY)
 
 
-def fault_of(stage: Stage, manifest: examples.Manifest, kind: str) -> Rollback:
-    """The same of any model that the test image serves."""
+def fault_of(stage: Stage, manifest: examples.Manifest, kind: str, *, stays: bool) -> Rollback:
+    """The same of any model that the test image serves; it is taken down in the end unless it `stays`."""
     name = str(manifest["metadata"]["name"])
     try:
         bring_up(stage, examples.render(manifest, stage.digests, stage.registry), TURNING_RATE)
-        return _turn_bad(stage, name, kind)
+        return _turn_bad(stage, name, kind, stays=stays)
     except (TooLateError, CommandError) as error:
         stage.narrator.say(name, str(error), "bold red")
         stage.load.aim(name, 0)
         return Rollback(kind, str(error), None, None, condemned=False, scrape_seconds=scrape_seconds())
 
 
-def _turn_bad(stage: Stage, name: str, kind: str) -> Rollback:
+def _turn_bad(stage: Stage, name: str, kind: str, *, stays: bool) -> Rollback:
     wait_for(f"{name} carries traffic", lambda: stage.chronicle.weight_of(name), CANARY_SECONDS, every=0.2)
     status = kube.model(stage.namespace, name)["status"]
     int8, source = short(status["candidate"]["digest"]), short(status["source"]["sha256"])
@@ -178,7 +179,7 @@ def _turn_bad(stage: Stage, name: str, kind: str) -> Rollback:
             name, f"first bad answer to weight 0: {took:.1f} s; decision to weight 0: {after:.2f} s", "bold"
         )
     show(stage, name)
-    if kind != STEADY:
+    if not stays:
         take_down(stage, name)
     condemned = status.get("condemned", [])
     reason = condemned[-1]["reason"] if condemned else status["because"]

@@ -57,6 +57,12 @@ def test_a_reset_counts_what_came_after_it() -> None:
     assert requests(tallies) == {101: 3, 102: 1}
 
 
+def test_a_reset_is_one_of_all_counters_of_a_pod() -> None:
+    before, after = {REQUESTS: 50, ERRORS: 1}, {REQUESTS: 30, ERRORS: 4}
+    tallies = closed(Bins(1.0, ORIGIN), Scrape(100, "p", "int8", before), Scrape(101, "p", "int8", after))
+    assert tallies[101] == {("int8", REQUESTS): 30, ("int8", ERRORS): 4}
+
+
 @settings(deadline=None, derandomize=True)
 @given(values=st.lists(st.integers(0, 1000), min_size=1, max_size=50))
 def test_no_history_of_resets_gives_a_negative_count(values: list[int]) -> None:

@@ -131,6 +131,18 @@ async def test_figures_are_written_every_five_seconds_while_people_watch() -> No
         assert len(cluster.statuses) == (seconds == 5)
 
 
+async def test_a_rollout_that_stands_still_is_written_once_a_minute() -> None:
+    begun = seen(memory=status(candidate=artifact()), evidence=evidence(proven=False))
+    still = replace(begun, now=NOW + timedelta(minutes=20))
+    settled = written(replace(still, memory=written(begun)))
+    cluster = Recorder()
+    for seconds in (59, 60):
+        now = still.now + timedelta(seconds=seconds)
+        later = replace(still, memory=settled, now=now, evidence=evidence(proven=False, compared_distinct=9))
+        await record(world(cluster), later, decide(later))
+        assert len(cluster.statuses) == (seconds == 60)
+
+
 async def test_another_reason_to_stall_is_written_at_once() -> None:
     at = seen(spec=None, spec_error="spec.model.uri: found a")
     settled = written(replace(at, memory=written(at)))

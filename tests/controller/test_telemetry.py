@@ -19,6 +19,7 @@ from typing_extensions import override
 from quanary.api.v1alpha1 import Divergence, Escalation, Gates
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Scrape
+from quanary.controller.evidence.proof import Proof
 from quanary.controller.settings import Settings
 from quanary.controller.telemetry import Prometheus, Subject, Telemetry
 from quanary.controller.telemetry.prometheus import PrometheusError
@@ -222,6 +223,25 @@ async def test_all_models_share_one_query(fake: FakePrometheus, telemetry: Telem
         samples(reading(telemetry, keys[0]))["errors"]
     }
     assert samples(reading(telemetry, keys[0]))["errors"] > 0
+
+
+async def test_a_proof_that_breaks_stops_no_other(
+    fake: FakePrometheus, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, advance = replace(SUBJECT, key=ModelKey("shop", "broken"), int8_digest=OTHER), Proof.advance
+
+    def advance_all_but_one(proof: Proof, scrapes: list[Scrape]) -> None:
+        if proof.pair == broken.pair:
+            raise RuntimeError("broken")
+        advance(proof, scrapes)
+
+    monkeypatch.setattr(Proof, "advance", advance_all_but_one)
+    fake.store(history("int8-0", "int8", 4, lambda _: GOOD, seed=1))
+    for each in (broken, SUBJECT):
+        telemetry.track(each, moment(0))
+    await telemetry.tick(moment(4))
+    assert telemetry.reading(broken.key) is None
+    assert samples(reading(telemetry))["errors"] > 0
 
 
 async def test_two_scrape_jobs_count_a_pod_once(fake: FakePrometheus, telemetry: Telemetry, client: Prometheus) -> None:

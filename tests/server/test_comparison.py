@@ -403,7 +403,12 @@ async def test_in_shadow_too_what_would_be_escalated_is_no_mismatch_within_the_b
     float_path: Path, int8_path: Path, budget: float
 ) -> None:
     # Of the disputed input INT8 is 0.46 sure.
-    unsure: dict[str, Any] = {"variant": "int8", "escalate_below": 0.5, "escalation_budget": budget}
+    unsure: dict[str, Any] = {
+        "variant": "int8",
+        "escalate_below": 0.5,
+        "escalation_budget": budget,
+        "sample_ratio": 1.0,
+    }
     async with (
         running(float_path) as other,
         running(int8_path, twin_url=other.twin_url, **unsure) as twin,

@@ -1,8 +1,10 @@
 """Raw bytes to a real port, and what comes back."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +166,8 @@ async def test_an_application_that_breaks_ends_the_connection_alone() -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 1000, 431),
         (b"GET /" + b"y" * 1000, 431),
+        (b"GET / HTTP/1.1\r\n" + b"x:y\r\n" * 101 + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
     ],
 )
 async def test_what_is_no_request_is_refused_in_words(
@@ -176,6 +180,148 @@ async def test_what_is_no_request_is_refused_in_words(
         assert head.startswith(f"http/1.1 {status}")
         assert "connection: close" in head
         assert b'{"error":' in body
+
+
+async def test_nothing_follows_a_body_in_chunks_that_was_not_in_the_head() -> None:
+    async def tell(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        answer = b" ".join(name for name, _ in scope["headers"])
+        headers = [(b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async with connected(tell) as client:
+        client.say("POST /p HTTP/1.1\nTransfer-Encoding: chunked", b"3\r\nabc\r\n")
+        await asyncio.sleep(0.05)
+        client.writer.write(b"0\r\nx-critical: true\r\n\r\n")
+        assert (await client.hear())[1] == b"transfer-encoding"
+        assert await client.ask("GET /a HTTP/1.1\nX: y") == b"x"
+
+
+@pytest.mark.parametrize("endless", [b"3;", b"3\r\nabc\r\n0\r\nx: "])
+async def test_what_stands_beside_a_body_in_chunks_is_bounded(endless: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    async with connected() as client:
+        client.say("POST /p HTTP/1.1\nTransfer-Encoding: chunked", endless)
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+            client.writer.write(b"y" * 400)
+        assert (await client.hear())[0].startswith("http/1.1 431")
+        assert await client.is_closed()
+
+
+async def test_of_very_many_requests_sent_at_once_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "WAITING_LIMIT", 2)
+    async with connected() as client:
+        client.writer.write(b"GET /a HTTP/1.1\r\n\r\n" * 3)
+        head, body = await client.hear()
+        assert ("connection: close" in head, body) == (True, b"GET /a 0")
+        assert await client.is_closed()
+
+
+async def test_a_refusal_reaches_a_client_that_goes_on_sending() -> None:
+    async with connected() as client:
+        client.say(f"POST /unread HTTP/1.1\nContent-Length: {100 * LARGE}")
+        for _ in range(20):
+            client.writer.write(b"y" * LARGE)
+            await client.writer.drain()
+        assert (await client.hear())[1] == b"POST /unread 0"
+        assert await client.is_closed()
+
+
+async def test_a_client_that_only_sends_is_not_heard_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    async with connected() as client:
+        client.say("POST /unread HTTP/1.1\nContent-Length: 1000000000")
+
+        async def send_for_ever() -> None:
+            while True:
+                client.writer.write(b"y" * 1000)
+                await client.writer.drain()
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_for_ever(), 20)
+
+
+@pytest.mark.parametrize("more", ["", "\nConnection: close"])
+async def test_a_client_that_does_not_take_its_answer_is_given_up(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TAKE_SECONDS", 0.2)
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", str(20 * LARGE).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * 20 * LARGE})
+        ended.set()
+
+    async with connected(app) as client:
+        client.say(f"GET /a HTTP/1.1{more}")
+        await asyncio.wait_for(ended.wait(), 20)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(client.reader.readexactly(20 * LARGE), 20)
+
+
+async def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        size = 10 * LARGE
+        headers = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    monkeypatch.setattr(connection, "UNTAKEN_LIMIT_BYTES", 15 * LARGE)
+    async with connected(large) as first, connected(large) as second:
+        first.say("GET /a HTTP/1.1")
+        await first.reader.readuntil(b"\r\n\r\n")
+        second.say("GET /a HTTP/1.1")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(second.reader.readexactly(10 * LARGE), 20)
+        assert len(await asyncio.wait_for(first.reader.readexactly(10 * LARGE), 20)) == 10 * LARGE
+        # Its place is free again.
+        await first.ask("GET /a HTTP/1.1")
+    assert connection.Connection.untaken_bytes == 0
+
+
+async def test_garbage_behind_a_request_is_not_gathered_while_that_is_answered() -> None:
+    leave = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await leave.wait()
+        await echo(scope, receive, send)
+
+    async with connected(slow) as client:
+        client.say("GET /a HTTP/1.1")
+        await asyncio.sleep(0.05)
+        before = resident_bytes()
+        client.writer.write(b"GET /")
+        for _ in range(40):
+            client.writer.write(b"y" * 2**20)
+            await client.writer.drain()
+        assert resident_bytes() - before < 20 * 2**20
+        leave.set()
+        head, body = await client.hear()
+        assert ("connection: close" in head, body) == (True, b"GET /a 0")
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_a_slow_head_is_no_fault_while_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    leave = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await leave.wait()
+        await echo(scope, receive, send)
+
+    async with connected(slow) as client:
+        client.writer.write(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\nGET /c HT")
+        await asyncio.sleep(0.3)
+        client.writer.write(b"TP/1.1\r\n\r\n")
+        leave.set()
+        assert [(await client.hear())[1] for _ in range(3)] == [b"GET /a 0", b"GET /b 0", b"GET /c 0"]
 
 
 async def test_a_head_after_much_else_is_not_taken_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """The worker thread and the event loop as places to run a model, and the bounded room before both."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,24 @@ async def test_requests_past_their_deadline_never_run() -> None:
     await running
     await engine.infer(INPUT)
     assert session.rows == [1, 1]
+
+
+async def test_who_waits_no_longer_holds_no_inputs_though_the_model_hangs() -> None:
+    session = gated()
+    engine = worker(session, BATCHES)
+    running = asyncio.create_task(engine.infer(INPUT))
+    await asyncio.to_thread(session.entered.wait, 30)
+    array = np.ones((1, 4), np.float32)
+    held = weakref.ref(array)
+    late = asyncio.create_task(engine.infer({"x": array}))
+    await asyncio.sleep(0)
+    late.cancel()
+    await asyncio.wait((late,))
+    del array, late
+    gc.collect()
+    assert held() is None
+    session.leave.set()
+    await running
 
 
 async def test_on_the_loop_a_request_that_is_cancelled_before_its_turn_never_runs() -> None:

@@ -98,6 +98,17 @@ def test_outputs_without_the_rows_of_the_batch_are_not_shared_out(loop: Any) -> 
     assert totals == [0, 3, 6]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_that_let_go_of_its_inputs_harms_nobody(loop: Any, place: int) -> None:
+    session = Session(ModelFile(models.rowwise(), ""), 1)
+    batch = [Waiting({"x": np.full((1, 4), n, np.float32)}, loop.create_future()) for n in range(3)]
+    batch[place].give_up()
+    outcomes = run(session, batch, Plan(FREE, (1.0,)))
+    answered = [outcome.outputs["scores"].tolist() for outcome in outcomes if isinstance(outcome, Execution)]
+    assert answered == [[[n] * 3] for n in range(3) if n != place]
+    assert isinstance(outcomes[place], Exception)
+
+
 @pytest.mark.parametrize(
     ("rows", "total", "seconds"),
     [

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from quanary.server import asgi, connection
 from quanary.server.rpc import inference_pb2 as pb
-from quanary.server.rpc import service
+from quanary.server.rpc import reading
 from tests.conformance.target import Target, started
 from tests.server import models
 from tests.server.rpc.calling import Caller, calling, request
@@ -181,7 +181,7 @@ def message(content: bytes, declared: int | None = None) -> bytes:
 
 
 async def test_a_call_whose_message_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.3)
     async with running(models.write(tmp_path, models.classifier()), grpc_port=free_port()) as server:
         sending = asyncio.create_task(said(server.arguments.grpc_port, PREFACE, CALL, message(b"abc", 1000)))
         assert (await server.counted("requests"))["requests"] == 1

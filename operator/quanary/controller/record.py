@@ -16,8 +16,11 @@ from quanary.controller.support import route_word
 from quanary.controller.world import World
 
 HISTORY: Final = 10
-# Figures alone are worth a write this often: while people watch a rollout, and after it.
+# Figures alone are worth a write this often: while people watch a rollout, where it has stood still for long (a proof
+# may take hours, a hold days), and after it.
 FIGURES_IN_PROGRESS: Final = timedelta(seconds=5)
+FIGURES_STANDING_STILL: Final = timedelta(seconds=60)
+STANDING_STILL: Final = timedelta(minutes=10)
 FIGURES_AT_REST: Final = timedelta(hours=1)
 # What changes with every sample; a status that differs in nothing else can wait.
 FIGURES: Final = {"written_at", "mismatch", "p99", "gates", "checkpoint", "because", "conditions"}
@@ -207,8 +210,15 @@ def _is_worth_writing(seen: Observation, status: QuantizedModelStatus) -> bool:
         return True
     if before.model_dump(exclude={"written_at"}) == status.model_dump(exclude={"written_at"}):
         return False
-    patience = FIGURES_IN_PROGRESS if status.stage in RECONCILING else FIGURES_AT_REST
+    patience = _patience(seen, status)
     return seen.now - (before.written_at or seen.now - patience) >= patience
+
+
+def _patience(seen: Observation, status: QuantizedModelStatus) -> timedelta:
+    if status.stage not in RECONCILING:
+        return FIGURES_AT_REST
+    begun = status.history[-1].at if status.history else seen.now
+    return FIGURES_IN_PROGRESS if seen.now - begun < STANDING_STILL else FIGURES_STANDING_STILL
 
 
 def _states(status: QuantizedModelStatus) -> list[tuple[str, str, str]]:

@@ -7,25 +7,37 @@ takes no more than our applications give: an answer is one body of known length.
 import asyncio
 from asyncio import TimerHandle
 from collections import deque
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httptools
 import uvicorn
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from quanary.server.asgi import CLOSE
+from quanary.server.asgi import BODY_SECONDS, CLOSE
 from quanary.server.data_plane import Answer, Headers, refusal
-from quanary.server.exchange import Exchange, scope_of
+from quanary.server.exchange import Exchange
+from quanary.server.head import answer_head, scope_of
 
 HEAD_SECONDS: Final = 10.0
+# Also of what a body in chunks holds besides its parts.
 HEAD_LIMIT_BYTES: Final = 64 * 2**10
+HEADERS_LIMIT: Final = 100
 CONNECTIONS_LIMIT: Final = 2000
+# Requests that wait on one connection: reading stops at the second, but many may have come in with it.
+WAITING_LIMIT: Final = 64
+# As long as a client has to send its body it has to take its answer.
+TAKE_SECONDS: Final = BODY_SECONDS
+# All answers that clients are slow to take; beyond that the next such client is given up.
+UNTAKEN_LIMIT_BYTES: Final = 256 * 2**20
+LINGER_SECONDS: Final = 2.0
 # A longer answer is not copied to be sent in one piece with its head.
 JOINED_BYTES: Final = 16 * 2**10
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS: Final[dict[int, bytes]] = {each: f"HTTP/1.1 {each} {each.phrase}\r\n".encode() for each in HTTPStatus}
+
+
+class Excess(Exception):  # noqa: N818
+    """More of something than is taken; the text says of what."""
 
 
 class Connection(asyncio.Protocol):
@@ -33,6 +45,8 @@ class Connection(asyncio.Protocol):
 
     What `uvicorn.Server` wants of it: the constructor, `shutdown`, and itself and its tasks in the server's state.
     """
+
+    untaken_bytes: ClassVar[int] = 0  # of all connections of this process
 
     def __init__(
         self,
@@ -51,16 +65,18 @@ class Connection(asyncio.Protocol):
         self._idle_since = self._loop.time()
         self._idle_timer: TimerHandle | None = None
         self._head_timer: TimerHandle | None = None
-        self._head_bytes = -1  # of a head that is not complete; -1 between requests and in bodies
+        self._end_timer: TimerHandle | None = None  # how long the client may still keep this waiting
+        self._units = 0  # heads, parts of bodies and ends that came in
+        self._loose_bytes = -1  # that came in after the last of them; -1 between requests
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._incoming: Exchange | None = None  # whose body is read
-        self._ended = 0  # requests that came in whole
         self._waiting: deque[Exchange] = deque()  # the first is being answered
         self._is_staying = False  # the head that is parsed is a made-up one
         self._is_reading = True
         self._can_write: asyncio.Future[None] | None = None  # while the client does not take what it was sent
         self._is_ending = False
+        self._is_deaf = False  # what comes in is of no use any more
 
     # The transport
 
@@ -69,18 +85,20 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._state.connections.add(self)  # type: ignore[arg-type]
         if len(self._state.connections) > CONNECTIONS_LIMIT:
-            self._refuse(refusal(503, f"{CONNECTIONS_LIMIT} connections are open already"))
+            self._say(refusal(503, f"{CONNECTIONS_LIMIT} connections are open already"))
+            self._end()
         else:
             self._check_idle()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
-        self._stop_head_timer()
-        if self._idle_timer:
-            self._idle_timer.cancel()
+        for timer in (self._head_timer, self._idle_timer, self._end_timer):
+            if timer:
+                timer.cancel()
         for each in self._waiting:
             each.lose()
+        self._waiting.clear()
         self.resume_writing()
 
     @override
@@ -93,17 +111,20 @@ class Connection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():
+        if self._is_deaf or self._transport.is_closing():
             return
-        ended_before, is_in_body = self._ended, self._incoming is not None
+        units = self._units
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            self._refuse(refusal(400, f"the request is no HTTP/1.1: {error}"))
+            # The parser wraps what its callbacks raise.
+            excess = error.__context__
+            is_excess = isinstance(excess, Excess)
+            self._refuse(refusal(431, str(excess)) if is_excess else refusal(400, f"this is no HTTP/1.1: {error}"))
             return
-        if self._head_bytes >= 0:
-            # A head that began after something else may have begun anywhere in these bytes.
-            self._check_head(0 if is_in_body or self._ended > ended_before else len(data))
+        if self._loose_bytes >= 0:
+            # What came after something else may have begun anywhere in these bytes.
+            self._check_loose(len(data) if self._units == units else 0)
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -128,24 +149,28 @@ class Connection(asyncio.Protocol):
     @override
     def pause_writing(self) -> None:
         self._can_write = self._can_write or self._loop.create_future()
+        self._end_within(TAKE_SECONDS)
 
     @override
     def resume_writing(self) -> None:
         if self._can_write and not self._can_write.done():
             self._can_write.set_result(None)
         self._can_write = None
+        if self._end_timer and not (self._is_deaf or self._transport.is_closing()):
+            self._end_timer.cancel()
+            self._end_timer = None
 
     def shutdown(self) -> None:
         """End, now or when what runs is answered."""
         self._is_ending = True
         if not self._waiting:
-            self._transport.close()
+            self._end()
 
     # The parser
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._head_bytes = 0
+        self._loose_bytes = 0
         self._url = b""
         self._headers = []
 
@@ -154,16 +179,23 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """A header; after a body in chunks it is nobody's: whoever looked at the head has not seen it."""
+        if self._incoming:
+            return
+        if len(self._headers) >= HEADERS_LIMIT:
+            raise Excess(f"the request's head: found more than {HEADERS_LIMIT} headers; allowed: at most so many")
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
-        self._head_bytes = -1
+        self._loose_bytes = 0
+        self._units += 1
         self._stop_head_timer()
         if self._is_staying:
             self._is_staying = False
             return
+        if len(self._waiting) >= WAITING_LIMIT:
+            raise Excess(f"found more than {WAITING_LIMIT} requests sent at once; allowed: at most so many")
         method = self._parser.get_method().decode("ascii")
         is_last = not self._parser.should_keep_alive()
         exchange = Exchange(
@@ -178,6 +210,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
+        self._loose_bytes = 0
+        self._units += 1
         if self._incoming:
             self._incoming.feed(body)
 
@@ -186,7 +220,8 @@ class Connection(asyncio.Protocol):
         if self._incoming and not self._parser.should_upgrade():
             self._incoming.complete()
             self._incoming = None
-            self._ended += 1
+            self._loose_bytes = -1
+            self._units += 1
 
     # Exchanges
 
@@ -208,40 +243,58 @@ class Connection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """End without an answer: what has broken may have sent a part of one."""
-        self._transport.close()
+        self._end()
 
     async def send(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
         """An answer, whole; then the next request's turn comes."""
+        if not self._is_answering(exchange):
+            return
         is_last = self._is_ending or exchange.is_last or not exchange.is_complete or CLOSE in headers
-        parts = [_status_line(status)]
-        for name, value in (*self._state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        if is_last and CLOSE not in headers:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        if exchange.scope["method"] != "HEAD":
-            parts.append(body)
-        if not self._transport.is_closing():
-            self._write(parts, len(body))
-            if self._can_write:
-                await self._can_write
-        self._next(is_last=is_last)
-
-    def _write(self, parts: list[bytes], body_bytes: int) -> None:
-        if body_bytes <= JOINED_BYTES:
-            self._transport.write(b"".join(parts))
+        ending = (CLOSE,) if is_last and CLOSE not in headers else ()
+        head = answer_head(status, self._state.default_headers, headers, ending)
+        self._write(head, b"" if exchange.scope["method"] == "HEAD" else body)
+        if self._can_write:
+            await self._wait_until_taken(self._can_write, len(body))
+            if not self._is_answering(exchange):
+                return
+        if is_last:
+            self._end_after(exchange)
         else:
-            self._transport.writelines((b"".join(parts[:-1]), parts[-1]))
+            self._next()
 
-    def _next(self, *, is_last: bool) -> None:
+    async def _wait_until_taken(self, can_write: asyncio.Future[None], size: int) -> None:
+        Connection.untaken_bytes += size
+        try:
+            if Connection.untaken_bytes > UNTAKEN_LIMIT_BYTES:
+                self._transport.abort()
+            await can_write
+        finally:
+            Connection.untaken_bytes -= size
+
+    def _is_answering(self, exchange: Exchange) -> bool:
+        """Not if its client is gone, or was refused already."""
+        return bool(self._waiting) and self._waiting[0] is exchange and not self._transport.is_closing()
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if len(body) <= JOINED_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    def _next(self) -> None:
         self._waiting.popleft()
         self._idle_since = self._loop.time()
-        if is_last:
-            # Also where a body is left that nobody wants: it would be read as a request.
-            self._transport.close()
-        elif self._waiting:
+        if self._waiting:
             self._answer(self._waiting[0])
         self.resume_reading()
+
+    def _end_after(self, exchange: Exchange) -> None:
+        self._waiting.clear()
+        if exchange.is_complete:
+            self._end()
+        else:
+            # A body is left that nobody wants: it would be read as a request.
+            self._linger()
 
     def _answer(self, exchange: Exchange) -> None:
         task = self._loop.create_task(exchange.run(self._app))
@@ -261,14 +314,15 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._check_idle)
         else:
-            self._transport.close()
+            self._end()
 
-    def _check_head(self, received: int) -> None:
-        self._head_bytes += received
-        if self._head_bytes > HEAD_LIMIT_BYTES:
-            message = f"the request's head: found more than {HEAD_LIMIT_BYTES} bytes; allowed: at most so many"
+    def _check_loose(self, received: int) -> None:
+        self._loose_bytes += received
+        if self._loose_bytes > HEAD_LIMIT_BYTES:
+            where = "besides the body's parts" if self._incoming else "the request's head"
+            message = f"{where}: found more than {HEAD_LIMIT_BYTES} bytes; allowed: at most so many"
             self._refuse(refusal(431, message))
-        elif self._head_timer is None:
+        elif self._head_timer is None and not self._incoming:
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self._refuse_slow_head)
 
     def _stop_head_timer(self) -> None:
@@ -277,22 +331,46 @@ class Connection(asyncio.Protocol):
             self._head_timer = None
 
     def _refuse_slow_head(self) -> None:
+        self._head_timer = None
+        if not self._is_reading:
+            # It is not the client who is slow.
+            self._check_loose(0)
+            return
         self._refuse(refusal(408, f"the request's head: not complete within {HEAD_SECONDS:g} s"))
 
     def _refuse(self, answer: Answer) -> None:
         """Answer what is no request, unless another is being answered: its client would take this for its own."""
         self._stop_head_timer()
-        self._is_ending = True
-        if self._incoming and self._waiting[0] is self._incoming:
+        self._is_ending = self._is_deaf = True
+        broken = self._incoming
+        if broken and self._waiting[0] is broken and not broken.is_answered:
             # The body of the one that is being answered is what broke: it gets this answer.
-            self._incoming.lose()
+            broken.lose()
             self._waiting.clear()
         if not self._waiting:
-            head = b"".join(b"%s: %s\r\n" % each for each in (*answer.headers, CLOSE))
-            length = f"content-length: {len(answer.body)}\r\n\r\n".encode()
-            self._transport.write(b"".join((_status_line(answer.status), head, length, answer.body)))
-            self._transport.close()
+            self._say(answer)
+            self._linger()
 
+    def _say(self, answer: Answer) -> None:
+        length = (b"content-length", str(len(answer.body)).encode())
+        self._write(answer_head(answer.status, answer.headers, (length, CLOSE)), answer.body)
 
-def _status_line(status: int) -> bytes:
-    return _STATUS.get(status) or f"HTTP/1.1 {status} \r\n".encode()
+    # The end
+
+    def _end(self) -> None:
+        """Close, once the client has taken what it was sent, or has had the time to."""
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._end_within(TAKE_SECONDS)
+
+    def _linger(self) -> None:
+        """Close, but hear a client out that may be sending still: its system would throw the answer away unread."""
+        self._is_deaf = True
+        self._transport.write_eof()
+        self.resume_reading()
+        self._end_within(LINGER_SECONDS)
+
+    def _end_within(self, seconds: float) -> None:
+        if self._end_timer:
+            self._end_timer.cancel()
+        self._end_timer = self._loop.call_later(seconds, self._transport.abort)

@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Final, Protocol
-from urllib.parse import unquote
 
 import structlog
 
@@ -11,7 +10,6 @@ from quanary.server.data_plane import Headers
 
 # More of a body is not read before the application has taken this.
 BODY_AHEAD_BYTES: Final = 512 * 2**10
-ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 EXPECTS: Final = (b"expect", b"100-continue")
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +49,7 @@ class Exchange:
         self.is_complete = False
         self._connection = connection
         self._is_lost = False
-        self._is_answered = False
+        self.is_answered = False
         self._must_go_on = EXPECTS in scope["headers"]
         self._parts: list[bytes] = []
         self._ahead_bytes = 0
@@ -66,7 +64,7 @@ class Exchange:
         except Exception:  # noqa: BLE001  whatever it is, it ends this request alone
             _log.exception("answering failed", path=self.scope["path"])
         finally:
-            if not self._is_answered:
+            if not self.is_answered:
                 self._connection.abandon()
 
     def feed(self, part: bytes) -> None:
@@ -117,24 +115,5 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._status, self._answer_headers = message["status"], message["headers"]
             return
-        self._is_answered = True
+        self.is_answered = True
         await self._connection.send(self, self._status, self._answer_headers, message["body"])
-
-
-def scope_of(method: str, url: bytes, headers: list[tuple[bytes, bytes]], http_version: str) -> Scope:
-    """What an ASGI application is told of a request's head."""
-    # A proxy may be asked by a whole URL.
-    target = url if url.startswith(b"/") else url.partition(b"://")[2].partition(b"/")[2].join((b"/", b""))
-    raw_path, _, query = target.partition(b"?")
-    path = raw_path.decode("latin-1")
-    return {
-        "type": "http",
-        "asgi": ASGI,
-        "http_version": http_version,
-        "scheme": "http",
-        "method": method,
-        "path": unquote(path) if "%" in path else path,
-        "raw_path": raw_path,
-        "query_string": query,
-        "headers": headers,
-    }

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
+from sys import getsizeof
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -47,6 +48,11 @@ _PYTHON_TYPES: Final[dict[str, type]] = {"b": bool, "i": int, "u": int, "f": flo
 
 class Malformed(ValueError):  # noqa: N818
     """A message that breaks the protocol or does not fit the model; the text is for its sender."""
+
+
+def held_bytes(array: NDArray[Any]) -> int:
+    """How much memory an array holds, the texts of BYTES included."""
+    return array.nbytes + (sum(map(getsizeof, array.ravel().tolist())) if array.dtype.kind == "O" else 0)
 
 
 def read_tensors(

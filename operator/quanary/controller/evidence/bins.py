@@ -97,10 +97,10 @@ class Bins:
         # A sample that comes after its bin closed goes into the next: late, but not lost.
         index = max(math.ceil(scrape.at / self.width - 1e-9), self.closed + 1)
         tally = self._open.setdefault(index, {})
+        # A counter that fell was reset with its process, and all others with it, also those above their old value.
+        is_reset = any(value < pod.counters.get(name, 0) for name, value in scrape.counters.items())
         for name, value in scrape.counters.items():
-            before = pod.counters.get(name, 0)
-            # A counter that fell was reset with its process.
-            grown = value - before if value >= before else value
+            grown = value if is_reset else value - pod.counters.get(name, 0)
             if grown:
                 key = (pod.variant, name)
                 tally[key] = tally.get(key, 0) + grown

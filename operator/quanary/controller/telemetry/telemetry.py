@@ -119,10 +119,19 @@ class Telemetry:
         for key, scrapes in (await self._answers(due, at)).items():
             # It may have been forgotten, or another pair begun, while the query was under way.
             if (tracked := due[key]) is self._tracked.get(key):
-                tracked.proof.advance(scrapes)
                 tracked.read_at = at
-                tracked.evidence = self._evidence(tracked, at)
+                tracked.evidence = self._advanced(tracked, scrapes, at)
         return self._changed(at)
+
+    def _advanced(self, tracked: _Tracked, scrapes: list[Scrape], at: float) -> Evidence | None:
+        """What a proof says after these samples; nothing if it breaks, for one model must not stop all others."""
+        try:
+            tracked.proof.advance(scrapes)
+            return self._evidence(tracked, at)
+        except Exception:  # noqa: BLE001
+            key = tracked.subject.key
+            _log.exception("no evidence: its proof is broken", namespace=key.namespace, name=key.name)
+            return None
 
     async def _answers(self, due: Mapping[ModelKey, _Tracked], at: float) -> dict[ModelKey, list[Scrape]]:
         """Samples of each model that was due; none if Prometheus fails, which is noted."""

@@ -2,10 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from quanary.server.comparison.divergence import Array
-from quanary.server.tensors import Tensors
+from quanary.server.tensors import Tensors, held_bytes
 
 PAIRS_LIMIT: Final = 64
 PAIRS_LIMIT_BYTES: Final = 32 * 2**20
@@ -23,11 +24,11 @@ class Pair:
     asker: str  # whose user it was: the digest of the server that got the request
     hops: int  # servers that have asked by the time the twin is asked
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """How much memory it holds."""
-        given = 0 if self.given is None else self.given.nbytes
-        return sum(each.nbytes for each in self.inputs.values()) + self.own.nbytes + given
+        given = () if self.given is None else (self.given,)
+        return sum(map(held_bytes, (*self.inputs.values(), self.own, *given)))
 
 
 class Waiting:

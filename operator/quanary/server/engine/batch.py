@@ -72,6 +72,10 @@ class Waiting:
             self.elements += array.size
             self.rest.append(shape[1:])
 
+    def give_up(self) -> None:
+        """Let go of the inputs of one that is cancelled: it may stay in the backlog for long, counted by nobody."""
+        self.inputs = {}
+
 
 # What a request gets in the end.
 Outcome = Execution | Exception
@@ -107,14 +111,14 @@ def run(session: Session, batch: Sequence[Waiting], plan: Plan) -> list[Outcome]
     """One outcome for each: of one run, or of one run each if that fails, so that a bad input fails alone."""
     if len(batch) == 1:
         return [_run_alone(session, batch[0])]
-    joined = {name: np.concatenate([each.inputs[name] for each in batch]) for name in batch[0].inputs}
     rows = sum(each.rows for each in batch)
-    started = time.perf_counter()
     try:
+        joined = {name: np.concatenate([each.inputs[name] for each in batch]) for name in batch[0].inputs}
+        started = time.perf_counter()
         outputs = session.run(joined)
+        seconds = time.perf_counter() - started
     except Exception:  # noqa: BLE001  the one to blame will fail again, alone
-        outputs = {}
-    seconds = time.perf_counter() - started
+        outputs, seconds = {}, 0.0
     if not outputs or any(array.shape[:1] != (rows,) for array in outputs.values()):
         return [_run_alone(session, each) for each in batch]
     return _split(batch, outputs, plan, seconds)

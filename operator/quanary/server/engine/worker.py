@@ -33,7 +33,12 @@ class WorkerEngine:
         self._room.enter()
         waiting = Waiting(inputs, asyncio.get_running_loop().create_future())
         self._incoming.put(waiting)
-        return await waiting.future
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            # If it was just taken into a batch, that fails, and the others have a run each.
+            waiting.give_up()
+            raise
 
     def _work(self) -> None:
         backlog: deque[Waiting] = deque()
