@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quanary.server import connection, exchange
+from quanary.server import connection, exchange, outgoing
 from quanary.server.http_port import HttpPort
 from tests.server.running import free_port
 
@@ -231,7 +231,7 @@ async def test_a_refusal_reaches_a_client_that_goes_on_sending() -> None:
 
 
 async def test_a_client_that_only_sends_is_not_heard_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(outgoing, "LINGER_SECONDS", 0.2)
     async with connected() as client:
         client.say("POST /unread HTTP/1.1\nContent-Length: 1000000000")
 
@@ -247,7 +247,7 @@ async def test_a_client_that_only_sends_is_not_heard_for_ever(monkeypatch: pytes
 
 @pytest.mark.parametrize("more", ["", "\nConnection: close"])
 async def test_a_client_that_does_not_take_its_answer_is_given_up(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "TAKE_SECONDS", 0.2)
+    monkeypatch.setattr(outgoing, "TAKE_SECONDS", 0.2)
     ended = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -270,7 +270,7 @@ async def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytes
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"x" * size})
 
-    monkeypatch.setattr(connection, "UNTAKEN_LIMIT_BYTES", 15 * LARGE)
+    monkeypatch.setattr(outgoing, "UNTAKEN_LIMIT_BYTES", 15 * LARGE)
     async with connected(large) as first, connected(large) as second:
         first.say("GET /a HTTP/1.1")
         await first.reader.readuntil(b"\r\n\r\n")
@@ -280,7 +280,7 @@ async def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytes
         assert len(await asyncio.wait_for(first.reader.readexactly(10 * LARGE), 20)) == 10 * LARGE
         # Its place is free again.
         await first.ask("GET /a HTTP/1.1")
-    assert connection.Connection.untaken_bytes == 0
+    assert outgoing.Outgoing.untaken_bytes == 0
 
 
 async def test_garbage_behind_a_request_is_not_gathered_while_that_is_answered() -> None:

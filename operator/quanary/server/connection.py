@@ -7,17 +7,18 @@ takes no more than our applications give: an answer is one body of known length.
 import asyncio
 from asyncio import TimerHandle
 from collections import deque
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import httptools
 import uvicorn
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from quanary.server.asgi import BODY_SECONDS, CLOSE
+from quanary.server.asgi import CLOSE
 from quanary.server.data_plane import Answer, Headers, refusal
 from quanary.server.exchange import Exchange
 from quanary.server.head import answer_head, scope_of
+from quanary.server.outgoing import Outgoing
 
 HEAD_SECONDS: Final = 10.0
 # Also of what a body in chunks holds besides its parts.
@@ -26,13 +27,6 @@ HEADERS_LIMIT: Final = 100
 CONNECTIONS_LIMIT: Final = 2000
 # Requests that wait on one connection: reading stops at the second, but many may have come in with it.
 WAITING_LIMIT: Final = 64
-# As long as a client has to send its body it has to take its answer.
-TAKE_SECONDS: Final = BODY_SECONDS
-# All answers that clients are slow to take; beyond that the next such client is given up.
-UNTAKEN_LIMIT_BYTES: Final = 256 * 2**20
-LINGER_SECONDS: Final = 2.0
-# A longer answer is not copied to be sent in one piece with its head.
-JOINED_BYTES: Final = 16 * 2**10
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,8 +39,6 @@ class Connection(asyncio.Protocol):
 
     What `uvicorn.Server` wants of it: the constructor, `shutdown`, and itself and its tasks in the server's state.
     """
-
-    untaken_bytes: ClassVar[int] = 0  # of all connections of this process
 
     def __init__(
         self,
@@ -62,10 +54,10 @@ class Connection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
+        self._outgoing: Outgoing  # there with the transport
         self._idle_since = self._loop.time()
         self._idle_timer: TimerHandle | None = None
         self._head_timer: TimerHandle | None = None
-        self._end_timer: TimerHandle | None = None  # how long the client may still keep this waiting
         self._units = 0  # heads, parts of bodies and ends that came in
         self._loose_bytes = -1  # that came in after the last of them; -1 between requests
         self._url = b""
@@ -74,7 +66,6 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()  # the first is being answered
         self._is_staying = False  # the head that is parsed is a made-up one
         self._is_reading = True
-        self._can_write: asyncio.Future[None] | None = None  # while the client does not take what it was sent
         self._is_ending = False
         self._is_deaf = False  # what comes in is of no use any more
 
@@ -83,23 +74,24 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._outgoing = Outgoing(transport, self._loop)
         self._state.connections.add(self)  # type: ignore[arg-type]
         if len(self._state.connections) > CONNECTIONS_LIMIT:
             self._say(refusal(503, f"{CONNECTIONS_LIMIT} connections are open already"))
-            self._end()
+            self._outgoing.end()
         else:
             self._check_idle()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
-        for timer in (self._head_timer, self._idle_timer, self._end_timer):
+        for timer in (self._head_timer, self._idle_timer):
             if timer:
                 timer.cancel()
         for each in self._waiting:
             each.lose()
         self._waiting.clear()
-        self.resume_writing()
+        self._outgoing.lose()
 
     @override
     def eof_received(self) -> bool:
@@ -148,23 +140,17 @@ class Connection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
-        self._can_write = self._can_write or self._loop.create_future()
-        self._end_within(TAKE_SECONDS)
+        self._outgoing.pause()
 
     @override
     def resume_writing(self) -> None:
-        if self._can_write and not self._can_write.done():
-            self._can_write.set_result(None)
-        self._can_write = None
-        if self._end_timer and not (self._is_deaf or self._transport.is_closing()):
-            self._end_timer.cancel()
-            self._end_timer = None
+        self._outgoing.resume()
 
     def shutdown(self) -> None:
         """End, now or when what runs is answered."""
         self._is_ending = True
         if not self._waiting:
-            self._end()
+            self._outgoing.end()
 
     # The parser
 
@@ -243,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """End without an answer: what has broken may have sent a part of one."""
-        self._end()
+        self._outgoing.end()
 
     async def send(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
         """An answer, whole; then the next request's turn comes."""
@@ -252,9 +238,9 @@ class Connection(asyncio.Protocol):
         is_last = self._is_ending or exchange.is_last or not exchange.is_complete or CLOSE in headers
         ending = (CLOSE,) if is_last and CLOSE not in headers else ()
         head = answer_head(status, self._state.default_headers, headers, ending)
-        self._write(head, b"" if exchange.scope["method"] == "HEAD" else body)
-        if self._can_write:
-            await self._wait_until_taken(self._can_write, len(body))
+        self._outgoing.write(head, b"" if exchange.scope["method"] == "HEAD" else body)
+        if self._outgoing.is_full:
+            await self._outgoing.wait_until_taken(len(body))
             if not self._is_answering(exchange):
                 return
         if is_last:
@@ -262,24 +248,9 @@ class Connection(asyncio.Protocol):
         else:
             self._next()
 
-    async def _wait_until_taken(self, can_write: asyncio.Future[None], size: int) -> None:
-        Connection.untaken_bytes += size
-        try:
-            if Connection.untaken_bytes > UNTAKEN_LIMIT_BYTES:
-                self._transport.abort()
-            await can_write
-        finally:
-            Connection.untaken_bytes -= size
-
     def _is_answering(self, exchange: Exchange) -> bool:
         """Not if its client is gone, or was refused already."""
         return bool(self._waiting) and self._waiting[0] is exchange and not self._transport.is_closing()
-
-    def _write(self, head: bytes, body: bytes) -> None:
-        if len(body) <= JOINED_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
 
     def _next(self) -> None:
         self._waiting.popleft()
@@ -291,7 +262,7 @@ class Connection(asyncio.Protocol):
     def _end_after(self, exchange: Exchange) -> None:
         self._waiting.clear()
         if exchange.is_complete:
-            self._end()
+            self._outgoing.end()
         else:
             # A body is left that nobody wants: it would be read as a request.
             self._linger()
@@ -314,7 +285,7 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._check_idle)
         else:
-            self._end()
+            self._outgoing.end()
 
     def _check_loose(self, received: int) -> None:
         self._loose_bytes += received
@@ -353,24 +324,9 @@ class Connection(asyncio.Protocol):
 
     def _say(self, answer: Answer) -> None:
         length = (b"content-length", str(len(answer.body)).encode())
-        self._write(answer_head(answer.status, answer.headers, (length, CLOSE)), answer.body)
-
-    # The end
-
-    def _end(self) -> None:
-        """Close, once the client has taken what it was sent, or has had the time to."""
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
-            self._end_within(TAKE_SECONDS)
+        self._outgoing.write(answer_head(answer.status, answer.headers, (length, CLOSE)), answer.body)
 
     def _linger(self) -> None:
-        """Close, but hear a client out that may be sending still: its system would throw the answer away unread."""
         self._is_deaf = True
-        self._transport.write_eof()
+        self._outgoing.linger()
         self.resume_reading()
-        self._end_within(LINGER_SECONDS)
-
-    def _end_within(self, seconds: float) -> None:
-        if self._end_timer:
-            self._end_timer.cancel()
-        self._end_timer = self._loop.call_later(seconds, self._transport.abort)

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from quanary.server.asgi import BODY_LIMIT_BYTES
 from quanary.server.engine import Engine
+from quanary.server.rpc import health as health_module
 from quanary.server.rpc import inference_pb2 as pb
 from quanary.server.rpc import reading, service
 from tests.server import models
@@ -229,6 +230,29 @@ async def health(caller: Caller, name: str) -> int:
     content = health_pb2.HealthCheckRequest(service=name).SerializeToString()
     answer = await caller.channel.unary_unary("/grpc.health.v1.Health/Check")(content, wait_for_ready=True)
     return int(health_pb2.HealthCheckResponse.FromString(answer).status)
+
+
+async def test_only_so_many_watch_the_health(server: Running, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "WATCHERS_LIMIT", 1)
+    watch = caller.channel.unary_stream("/grpc.health.v1.Health/Watch")
+    first, second = watch(b"", wait_for_ready=True), watch(b"", wait_for_ready=True)
+    heard = health_pb2.HealthCheckResponse.FromString(await first.read())
+    assert heard.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await second.read()
+    assert (error.value.code(), error.value.details()) == (Code.UNAVAILABLE, "1 watch already")
+    first.cancel()
+
+    async def is_free() -> bool:
+        third = watch(b"")
+        try:
+            return bool(await third.read())
+        except grpc.aio.AioRpcError:
+            return False
+        finally:
+            third.cancel()
+
+    await until(is_free)
 
 
 async def is_not_serving(caller: Caller) -> bool:

@@ -7,11 +7,13 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
-from quanary.server.data_plane import Answer
+from quanary.server.data_plane import Answer, refusal
 from quanary.server.rpc.codes import Context, abort
 from quanary.server.rpc.reading import Reading
 
 SERVICE: Final = "grpc.health.v1.Health"
+# Each stays as long as its client likes.
+WATCHERS_LIMIT: Final = 64
 
 
 def health_handler(servicer: health.HealthServicer, reading: Reading) -> grpc.GenericRpcHandler:
@@ -20,8 +22,16 @@ def health_handler(servicer: health.HealthServicer, reading: Reading) -> grpc.Ge
     async def check(_: AsyncIterator[bytes], context: Context) -> health_pb2.HealthCheckResponse:
         return await servicer.Check(await _request(reading, context), context)
 
+    watchers: set[Context] = set()
+
     async def watch(_: AsyncIterator[bytes], context: Context) -> None:
-        await servicer.Watch(await _request(reading, context), context)
+        if len(watchers) >= WATCHERS_LIMIT:
+            await abort(context, refusal(503, f"{WATCHERS_LIMIT} watch already"))
+        watchers.add(context)
+        try:
+            await servicer.Watch(await _request(reading, context), context)
+        finally:
+            watchers.discard(context)
 
     write = health_pb2.HealthCheckResponse.SerializeToString
     calls = {

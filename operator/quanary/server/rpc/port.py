@@ -19,7 +19,7 @@ _OPTIONS: Final = (
     ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.max_concurrent_streams", 128),
     # Else a client may send some MiB of every message ahead, before its turn to be read.
-    ("grpc.http2.bdp_probe", 1),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_allowed_incoming_connections", 2000),
     ("grpc.absolute_max_metadata_size", 64 * 2**10),
     ("grpc.server_handshake_timeout_ms", 10_000),
