@@ -173,7 +173,7 @@ async def _ask(url: str, bodies: Sequence[tuple[bytes, int]], seconds: float) ->
         connection = TwinConnection(url)
         while time.monotonic() < end:
             content, head = next(turn)
-            answer = await connection.post("/v2/models/m/infer", content, {HEADER_LENGTH: str(head)})
+            answer = await connection.ask("POST", "/v2/models/m/infer", f"{HEADER_LENGTH}: {head}\r\n", (content,))
             if answer.status != 200:
                 raise SystemExit(f"{url}: {answer.status} {answer.body[:200]!r}")
             answers += 1

@@ -51,6 +51,22 @@ async def listening(handle: Handler) -> AsyncIterator[str]:
             await each.wait()
 
 
+@asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that gives these answers in turn to each "body", then hangs up; and how many each connection got."""
+    waiting, given = iter(answers), list[int]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        given.append(0)
+        mine = len(given) - 1
+        while (await reader.readuntil(b"body")) and (answer := next(waiting, None)) is not None:
+            given[mine] += 1
+            writer.write(answer)
+
+    async with listening(answer) as url:
+        yield url, given
+
+
 async def until(claim: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not await claim():

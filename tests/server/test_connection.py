@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quanary.server import connection, exchange, outgoing
+from quanary.server import connection, exchange, incoming, outgoing
 from quanary.server.http_port import HttpPort
 from tests.server.running import free_port
 
@@ -107,10 +107,12 @@ async def test_a_slow_reader_gets_all_of_many_large_answers() -> None:
             assert len((await client.hear())[1]) == LARGE + 1
 
 
-async def test_a_client_that_waits_to_be_asked_for_the_body_is_asked() -> None:
+@pytest.mark.parametrize("expectation", ["Expect: 100-continue", "EXPECT: 100-Continue"])
+async def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(expectation: str) -> None:
     async with connected() as client:
-        client.say("POST /p HTTP/1.1\nContent-Length: 3\nExpect: 100-continue")
-        assert (await client.hear(has_body=False))[0].startswith("http/1.1 100 continue")
+        client.say(f"POST /p HTTP/1.1\nContent-Length: 3\n{expectation}")
+        head, _ = await asyncio.wait_for(client.hear(has_body=False), 20)
+        assert head.startswith("http/1.1 100 continue")
         client.writer.write(b"abc")
         assert (await client.hear())[1] == b"POST /p abc3"
 
@@ -173,7 +175,7 @@ async def test_an_application_that_breaks_ends_the_connection_alone() -> None:
 async def test_what_is_no_request_is_refused_in_words(
     said: bytes, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(incoming, "HEAD_LIMIT_BYTES", 1000)
     async with connected() as client:
         client.writer.write(said)
         head, body = await client.hear()
@@ -201,7 +203,7 @@ async def test_nothing_follows_a_body_in_chunks_that_was_not_in_the_head() -> No
 
 @pytest.mark.parametrize("endless", [b"3;", b"3\r\nabc\r\n0\r\nx: "])
 async def test_what_stands_beside_a_body_in_chunks_is_bounded(endless: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(incoming, "HEAD_LIMIT_BYTES", 1000)
     async with connected() as client:
         client.say("POST /p HTTP/1.1\nTransfer-Encoding: chunked", endless)
         for _ in range(3):
@@ -325,7 +327,7 @@ async def test_a_slow_head_is_no_fault_while_nobody_reads_it(monkeypatch: pytest
 
 
 async def test_a_head_after_much_else_is_not_taken_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(incoming, "HEAD_LIMIT_BYTES", 1000)
     async with connected() as client:
         client.say("POST /p HTTP/1.1\nContent-Length: 2000", b"y" * 2000 + b"GET /a HT")
         assert (await client.hear())[1].endswith(b"2000")

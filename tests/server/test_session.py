@@ -28,8 +28,8 @@ def test_every_datatype_goes_through_a_model_and_the_binary_extension(datatype: 
     given = np.array(["a", "ü"], np.object_) if datatype == "BYTES" else np.array([0, 1])
     dtype = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}.get(datatype)
     array = given if datatype == "BYTES" else given.astype(dtype or datatype.lower())
-    body, head = write_request({"x": array}, "y", session.signature)
-    request = read_request(body, str(head).encode(), session.signature)
+    parts = write_request({"x": array}, "y", session.signature)
+    request = read_request(b"".join(parts), str(len(parts[0])).encode(), session.signature)
     outputs = session.run(request.inputs)
     assert outputs["y"].tolist() == array.tolist()
     assert write_response("m", Request({}, (("y", True),)), outputs, session.signature)[1] is not None

@@ -9,29 +9,22 @@ from asyncio import TimerHandle
 from collections import deque
 from typing import Any, Final
 
-import httptools
 import uvicorn
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from quanary.server.asgi import CLOSE
+from quanary.server.asgi import CLOSE, Refused
 from quanary.server.data_plane import Answer, Headers, refusal
 from quanary.server.exchange import Exchange
-from quanary.server.head import answer_head, scope_of
+from quanary.server.head import answer_head
+from quanary.server.incoming import Incoming
 from quanary.server.outgoing import Outgoing
 
 HEAD_SECONDS: Final = 10.0
-# Also of what a body in chunks holds besides its parts.
-HEAD_LIMIT_BYTES: Final = 64 * 2**10
-HEADERS_LIMIT: Final = 100
 CONNECTIONS_LIMIT: Final = 2000
 # Requests that wait on one connection: reading stops at the second, but many may have come in with it.
 WAITING_LIMIT: Final = 64
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Excess(Exception):  # noqa: N818
-    """More of something than is taken; the text says of what."""
 
 
 class Connection(asyncio.Protocol):
@@ -52,19 +45,13 @@ class Connection(asyncio.Protocol):
         self._keep_alive_seconds = config.timeout_keep_alive
         self._state = server_state
         self._loop = _loop or asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
+        self._incoming = Incoming(self, self._begin)
         self._outgoing: Outgoing  # there with the transport
         self._idle_since = self._loop.time()
         self._idle_timer: TimerHandle | None = None
         self._head_timer: TimerHandle | None = None
-        self._units = 0  # heads, parts of bodies and ends that came in
-        self._loose_bytes = -1  # that came in after the last of them; -1 between requests
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._incoming: Exchange | None = None  # whose body is read
         self._waiting: deque[Exchange] = deque()  # the first is being answered
-        self._is_staying = False  # the head that is parsed is a made-up one
         self._is_reading = True
         self._is_ending = False
         self._is_deaf = False  # what comes in is of no use any more
@@ -96,7 +83,7 @@ class Connection(asyncio.Protocol):
     @override
     def eof_received(self) -> bool:
         """Who sends no more may still wait for answers, but to nothing that is not complete."""
-        if self._incoming or not self._waiting:
+        if self._incoming.exchange or not self._waiting:
             return False
         self._waiting[-1].is_last = True
         return True
@@ -105,38 +92,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_deaf or self._transport.is_closing():
             return
-        units = self._units
         try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            # The parser wraps what its callbacks raise.
-            excess = error.__context__
-            is_excess = isinstance(excess, Excess)
-            self._refuse(refusal(431, str(excess)) if is_excess else refusal(400, f"this is no HTTP/1.1: {error}"))
+            is_within_head = self._incoming.feed(data)
+        except Refused as refused:
+            self._refuse(refused.answer)
             return
-        if self._loose_bytes >= 0:
-            # What came after something else may have begun anywhere in these bytes.
-            self._check_loose(len(data) if self._units == units else 0)
-
-    def _feed(self, data: bytes) -> None:
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._stay(self._headers) + data[upgrade.args[0] :]
-            else:
-                return
-
-    def _stay(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Go on as before after a request to speak another protocol: nothing else is spoken here.
-
-        The parser takes all after such a head for the other protocol's, the body too. So another one is given a head
-        with that body; what was asked is known already.
-        """
-        self._parser = httptools.HttpRequestParser(self)
-        self._is_staying = True
-        kept = [b"%s: %s\r\n" % each for each in headers if each[0] in {b"content-length", b"transfer-encoding"}]
-        return b"".join((b"POST / HTTP/1.1\r\n", *kept, b"\r\n"))
+        if is_within_head and self._head_timer is None:
+            self._await_head()
 
     @override
     def pause_writing(self) -> None:
@@ -152,64 +114,24 @@ class Connection(asyncio.Protocol):
         if not self._waiting:
             self._outgoing.end()
 
-    # The parser
+    # Exchanges
 
-    def on_message_begin(self) -> None:
-        """A head begins."""
-        self._loose_bytes = 0
-        self._url = b""
-        self._headers = []
+    def _begin(self, exchange: Exchange) -> None:
+        """A head is complete: the request's turn is now, or later.
 
-    def on_url(self, url: bytes) -> None:
-        """A part of the URL."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; after a body in chunks it is nobody's: whoever looked at the head has not seen it."""
-        if self._incoming:
-            return
-        if len(self._headers) >= HEADERS_LIMIT:
-            raise Excess(f"the request's head: found more than {HEADERS_LIMIT} headers; allowed: at most so many")
-        self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        """A head is complete."""
-        self._loose_bytes = 0
-        self._units += 1
-        self._stop_head_timer()
-        if self._is_staying:
-            self._is_staying = False
-            return
+        Raises:
+            Refused: too many wait for theirs.
+        """
+        if self._head_timer:
+            self._stop_head_timer()
         if len(self._waiting) >= WAITING_LIMIT:
-            raise Excess(f"found more than {WAITING_LIMIT} requests sent at once; allowed: at most so many")
-        method = self._parser.get_method().decode("ascii")
-        is_last = not self._parser.should_keep_alive()
-        exchange = Exchange(
-            self, scope_of(method, self._url, self._headers, self._parser.get_http_version()), is_last=is_last
-        )
-        self._incoming = exchange
+            message = f"found more than {WAITING_LIMIT} requests sent at once; allowed: at most so many"
+            raise Refused(refusal(431, message))
         self._waiting.append(exchange)
         if len(self._waiting) == 1:
             self._answer(exchange)
         else:
             self.pause_reading()
-
-    def on_body(self, body: bytes) -> None:
-        """A part of a body."""
-        self._loose_bytes = 0
-        self._units += 1
-        if self._incoming:
-            self._incoming.feed(body)
-
-    def on_message_complete(self) -> None:
-        """A body is complete."""
-        if self._incoming and not self._parser.should_upgrade():
-            self._incoming.complete()
-            self._incoming = None
-            self._loose_bytes = -1
-            self._units += 1
-
-    # Exchanges
 
     def pause_reading(self) -> None:
         """Let the client wait."""
@@ -287,14 +209,8 @@ class Connection(asyncio.Protocol):
         else:
             self._outgoing.end()
 
-    def _check_loose(self, received: int) -> None:
-        self._loose_bytes += received
-        if self._loose_bytes > HEAD_LIMIT_BYTES:
-            where = "besides the body's parts" if self._incoming else "the request's head"
-            message = f"{where}: found more than {HEAD_LIMIT_BYTES} bytes; allowed: at most so many"
-            self._refuse(refusal(431, message))
-        elif self._head_timer is None and not self._incoming:
-            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._refuse_slow_head)
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(HEAD_SECONDS, self._refuse_slow_head)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer:
@@ -305,7 +221,7 @@ class Connection(asyncio.Protocol):
         self._head_timer = None
         if not self._is_reading:
             # It is not the client who is slow.
-            self._check_loose(0)
+            self._await_head()
             return
         self._refuse(refusal(408, f"the request's head: not complete within {HEAD_SECONDS:g} s"))
 
@@ -313,7 +229,7 @@ class Connection(asyncio.Protocol):
         """Answer what is no request, unless another is being answered: its client would take this for its own."""
         self._stop_head_timer()
         self._is_ending = self._is_deaf = True
-        broken = self._incoming
+        broken = self._incoming.exchange
         if broken and self._waiting[0] is broken and not broken.is_answered:
             # The body of the one that is being answered is what broke: it gets this answer.
             broken.lose()

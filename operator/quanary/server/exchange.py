@@ -7,10 +7,10 @@ import structlog
 
 from quanary.server.asgi import WHOLE_BODY, Application, Message, Scope
 from quanary.server.data_plane import Headers
+from quanary.server.head import expects_continue
 
 # More of a body is not read before the application has taken this.
 BODY_AHEAD_BYTES: Final = 512 * 2**10
-EXPECTS: Final = (b"expect", b"100-continue")
 _log = structlog.get_logger(__name__)
 
 
@@ -50,7 +50,7 @@ class Exchange:
         self._connection = connection
         self._is_lost = False
         self.is_answered = False
-        self._must_go_on = EXPECTS in scope["headers"]
+        self._may_await_us = True  # the client, to be asked for the body
         self._parts: list[bytes] = []
         self._ahead_bytes = 0
         self._change: asyncio.Future[None] | None = None
@@ -90,9 +90,9 @@ class Exchange:
             self._change.set_result(None)
 
     async def _receive(self) -> Message:
-        if self._must_go_on and not self.is_complete:
+        if self._may_await_us and not self.is_complete and expects_continue(self.scope["headers"]):
             self._connection.go_on()
-        self._must_go_on = False
+        self._may_await_us = False
         while not (self._parts or self.is_complete or self._is_lost):
             self._change = asyncio.get_running_loop().create_future()
             await self._change

@@ -31,6 +31,11 @@ def scope_of(method: str, url: bytes, headers: list[tuple[bytes, bytes]], http_v
     }
 
 
+def expects_continue(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client waits to be asked for the body; the expectation's case is of no matter (RFC 9110, 10.1.1)."""
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
 def answer_head(status: int, *headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The whole head of an answer."""
     parts = [_STATUS.get(status) or f"HTTP/1.1 {status} \r\n".encode()]

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from typing import Final
 
 from quanary.server.asgi import Application, Receive, Scope, Send, json_answer, send_answer
-from quanary.server.pool import Broken, Pool, Unreachable
+from quanary.server.client import Broken, Unreachable
+from quanary.server.pool import Pool
 from quanary.wire.launch import UPSTREAM_LIVE_PATH
 
 # Less than the kubelet's patience.

@@ -114,8 +114,8 @@ def write_response(name: str, request: Request, outputs: Tensors, signature: Sig
     return b"".join((head, *blobs)), len(head) if blobs else None
 
 
-def write_request(inputs: Tensors, output: str | None, signature: Signature) -> tuple[bytes, int]:
-    """A request in binary for one output or all, as a server asks its twin; and the length of its JSON part."""
+def write_request(inputs: Tensors, output: str | None, signature: Signature) -> tuple[bytes, ...]:
+    """A request in binary for one output or all, as one server asks another: its JSON part, and that of each input."""
     datatypes = {each.name: each.datatype for each in signature.inputs}
     tensors, blobs = [], []
     for name, array in inputs.items():
@@ -124,8 +124,7 @@ def write_request(inputs: Tensors, output: str | None, signature: Signature) -> 
         tensors.append({"name": name, "datatype": datatypes[name], "shape": list(array.shape), "parameters": size})
     wanted = [each.name for each in signature.outputs] if output is None else [output]
     outputs = [{"name": name, "parameters": {"binary_data": True}} for name in wanted]
-    head = orjson.dumps({"inputs": tensors, "outputs": outputs})
-    return b"".join((head, *blobs)), len(head)
+    return orjson.dumps({"inputs": tensors, "outputs": outputs}), *blobs
 
 
 def read_response(body: bytes, header_length: bytes | None) -> dict[str, NDArray[Any]]:

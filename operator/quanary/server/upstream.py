@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -16,15 +15,15 @@ from urllib.parse import quote
 
 import msgspec
 import numpy as np
-import orjson
 import structlog
 
+from quanary.server.client import Broken, Response, Unreachable
 from quanary.server.engine import Execution, Overloaded
 from quanary.server.engine.room import Room
-from quanary.server.messages import Signature, read_response
-from quanary.server.pool import Broken, Part, Pool, Response, Unreachable
+from quanary.server.messages import Signature, read_response, write_request
+from quanary.server.pool import Pool
 from quanary.server.session import ModelFile, UnservableModel
-from quanary.server.tensors import DTYPES, Malformed, Tensors, to_bytes
+from quanary.server.tensors import DTYPES, Malformed, Tensors
 from quanary.server.traffic import Front
 from quanary.wire.inference import ELEMENT_BYTES, HEADER_LENGTH, ErrorMessage, TensorMetadata
 
@@ -173,8 +172,6 @@ class UpstreamEngine:
         """Pass on what `signature` declares; `room` holds those that wait."""
         self._path = f"{upstream.path}/infer"
         self._signature = signature
-        self._datatypes = {each.name: each.datatype for each in signature.inputs}
-        self._outputs = [{"name": each.name, "parameters": {"binary_data": True}} for each in signature.outputs]
         self._pool = upstream.inferences
         self._room = room
 
@@ -193,11 +190,11 @@ class UpstreamEngine:
             self._room.leave(1)
 
     async def _ask(self, inputs: Tensors) -> Execution:
-        head, *blobs = self._write(inputs)
-        headers = f"content-type: application/octet-stream\r\n{HEADER_LENGTH}: {len(head)}\r\n"
+        parts = write_request(inputs, None, self._signature)
+        headers = f"content-type: application/octet-stream\r\n{HEADER_LENGTH}: {len(parts[0])}\r\n"
         started = time.perf_counter()
         try:
-            response = await self._pool.ask("POST", self._path, headers, (head, *blobs))
+            response = await self._pool.ask("POST", self._path, headers, parts)
         except Unreachable as error:
             message = f"the model's server is not there: {error}"
             raise Absent(message) from error
@@ -208,16 +205,6 @@ class UpstreamEngine:
         if response.status != HTTPStatus.OK:
             raise _failure(response)
         return Execution(self._read(response), seconds)
-
-    def _write(self, inputs: Tensors) -> Sequence[Part]:
-        blobs: list[Part] = []
-        tensors = []
-        for name, array in inputs.items():
-            datatype = self._datatypes[name]
-            blobs.append(to_bytes(array, datatype))
-            size = {"binary_data_size": len(blobs[-1])}
-            tensors.append({"name": name, "datatype": datatype, "shape": list(array.shape), "parameters": size})
-        return orjson.dumps({"inputs": tensors, "outputs": self._outputs}), *blobs
 
     def _read(self, response: Response) -> dict[str, np.ndarray]:
         head = response.headers.get(HEADER_LENGTH)

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import structlog
 
 from quanary.api.names import Variant
-from quanary.server.ask import Broken, NoTwin, TwinAnswer, TwinConnection
+from quanary.server.ask import TwinConnection
+from quanary.server.client import Broken, Response, Unreachable
 from quanary.server.comparison.divergence import Incomparable
 from quanary.server.comparison.measure import Measure
 from quanary.server.comparison.pairs import Pair, Waiting
@@ -112,7 +113,7 @@ class Comparison:
             # The asker knows its own answer: it takes part in nothing if the twin is the asker itself.
             if not self._is_relayed(pair) or await self._digest(connection) != pair.asker:
                 await self._ask(connection, pair)
-        except NoTwin:
+        except Unreachable:
             self._twin.refused_connection()
         except (Undecided, Broken, Malformed, Incomparable):
             self._metrics.count_dropped()
@@ -128,7 +129,7 @@ class Comparison:
         """The twin's model; at most one small question in 10 s for each asker, and no inference, keeps it known."""
         if not self._twin.digest:
             try:
-                answer = await connection.get(PROBE_PATH, GRACE_SECONDS)
+                answer = await connection.ask("GET", PROBE_PATH, seconds=GRACE_SECONDS)
             except TimeoutError:
                 raise Undecided from None
             self._twin.learn(digest_of(answer), connection.opened_at)
@@ -137,10 +138,10 @@ class Comparison:
     async def _ask(self, connection: TwinConnection, pair: Pair) -> None:
         if self._twin.is_busy:
             raise Undecided
-        content, head = write_request(pair.inputs, self._measure.output, self._signature)
-        headers = {HEADER_LENGTH: str(head), ASKER_HEADER: pair.asker, HOPS_HEADER: str(pair.hops)}
+        parts = write_request(pair.inputs, self._measure.output, self._signature)
+        headers = f"{HEADER_LENGTH}: {len(parts[0])}\r\n{ASKER_HEADER}: {pair.asker}\r\n{HOPS_HEADER}: {pair.hops}\r\n"
         try:
-            answer = await connection.post(self._path, content, headers, self._patience_seconds)
+            answer = await connection.ask("POST", self._path, headers, parts, self._patience_seconds)
         except TimeoutError:
             self._count_no_answer(pair, self._twin.last_digest)
             return
@@ -149,7 +150,7 @@ class Comparison:
         if digest not in (self._settings.digest, pair.asker):
             await self._take(pair, digest, answer)
 
-    async def _take(self, pair: Pair, digest: str, answer: TwinAnswer) -> None:
+    async def _take(self, pair: Pair, digest: str, answer: Response) -> None:
         # An overloaded or starting twin says nothing of its model, nor does one that serves another name.
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             self._twin.refused_question()
@@ -162,7 +163,7 @@ class Comparison:
         else:
             raise Undecided
 
-    async def _judge(self, pair: Pair, answer: TwinAnswer) -> Verdict:
+    async def _judge(self, pair: Pair, answer: Response) -> Verdict:
         if len(answer.body) > LARGE_BYTES:
             return await asyncio.to_thread(judge, pair, answer, self._measure, self._settings.variant)
         return judge(pair, answer, self._measure, self._settings.variant)

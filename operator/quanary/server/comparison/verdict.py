@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from quanary.api.names import Variant
-from quanary.server.ask import TwinAnswer
+from quanary.server.client import Response
 from quanary.server.comparison.divergence import Array
 from quanary.server.comparison.measure import Measure
 from quanary.server.comparison.pairs import Pair
@@ -35,7 +35,7 @@ class Verdict:
         return cls(is_match=False, is_own_match=False, is_slower=False)
 
 
-def digest_of(answer: TwinAnswer) -> str:
+def digest_of(answer: Response) -> str:
     """Which model gave the answer.
 
     Raises:
@@ -47,7 +47,7 @@ def digest_of(answer: TwinAnswer) -> str:
     return digest
 
 
-def judge(pair: Pair, answer: TwinAnswer, measure: Measure, variant: Variant) -> Verdict:
+def judge(pair: Pair, answer: Response, measure: Measure, variant: Variant) -> Verdict:
     """Compare this server's answer, by `variant`, with its twin's.
 
     Raises:
@@ -75,7 +75,7 @@ def _apart(own: Array, twins: Array, measure: Measure, variant: Variant) -> floa
     return measure.apart(own, twins) if variant == "float" else measure.apart(twins, own)
 
 
-def _output(answer: TwinAnswer, measure: Measure) -> Array:
+def _output(answer: Response, measure: Measure) -> Array:
     head = answer.headers.get(HEADER_LENGTH)
     outputs = read_response(answer.body, None if head is None else head.encode())
     if measure.output not in outputs:
@@ -84,7 +84,7 @@ def _output(answer: TwinAnswer, measure: Measure) -> Array:
     return measure.keep(output) if measure.is_top1 else output
 
 
-def _execution_seconds(answer: TwinAnswer) -> float:
+def _execution_seconds(answer: Response) -> float:
     try:
         return float(answer.headers.get(EXECUTION_HEADER, ""))
     except ValueError:

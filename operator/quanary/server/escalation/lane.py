@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from quanary.server.ask import Broken, NoTwin, TwinAnswer, TwinConnection
+from quanary.server.ask import TwinConnection
+from quanary.server.client import Broken, Response, Unreachable
 from quanary.server.comparison.twin import CONNECTION_SECONDS, is_digest
 from quanary.server.messages import Signature, read_response, write_request
 from quanary.server.tensors import DTYPES, Malformed, Tensors
@@ -65,7 +66,7 @@ class FloatLane:
                 answer = await self._post(inputs)
         except TimeoutError:
             raise NotAnswered("late") from None
-        except NoTwin:
+        except Unreachable:
             raise NotAnswered("absent") from None
         except Broken:
             raise NotAnswered("failed") from None
@@ -73,21 +74,21 @@ class FloatLane:
             self._asked -= 1
         return self._read(answer)
 
-    async def _post(self, inputs: Tensors) -> TwinAnswer:
-        content, head = write_request(inputs, None, self._signature)
-        headers = {HEADER_LENGTH: str(head), ESCALATION_HEADER: self._cause}
+    async def _post(self, inputs: Tensors) -> Response:
+        parts = write_request(inputs, None, self._signature)
+        headers = f"{HEADER_LENGTH}: {len(parts[0])}\r\n{ESCALATION_HEADER}: {self._cause}\r\n"
         if self._idle:
             # A connection that was kept may have been ended by a pod that is gone: only a new one tells.
-            with contextlib.suppress(NoTwin, Broken):
-                return await self._post_over(self._idle.pop(), content, headers)
-        return await self._post_over(TwinConnection(self._url, CONNECTION_SECONDS), content, headers)
+            with contextlib.suppress(Unreachable, Broken):
+                return await self._post_over(self._idle.pop(), headers, parts)
+        return await self._post_over(TwinConnection(self._url, CONNECTION_SECONDS), headers, parts)
 
-    async def _post_over(self, connection: TwinConnection, content: bytes, headers: Mapping[str, str]) -> TwinAnswer:
-        answer = await connection.post(self._path, content, headers)
+    async def _post_over(self, connection: TwinConnection, headers: str, parts: Sequence[bytes]) -> Response:
+        answer = await connection.ask("POST", self._path, headers, parts)
         self._idle.append(connection)
         return answer
 
-    def _read(self, answer: TwinAnswer) -> FloatAnswer:
+    def _read(self, answer: Response) -> FloatAnswer:
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NotAnswered("overloaded")
         digest = answer.headers.get(DIGEST_HEADER, "")
