@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 from quanary.server.engine import Overloaded
 from quanary.server.engine.room import Room
 from quanary.server.messages import Signature
-from quanary.server.session import UnservableModel
+from quanary.server.session import UnservableModel, name_model
 from quanary.server.tensors import Malformed
-from quanary.server.upstream import Absent, Upstream, UpstreamEngine, name_model
+from quanary.server.upstream import Absent, Upstream, UpstreamEngine
 from quanary.wire.inference import HEADER_LENGTH, TensorMetadata
 from tests.server import models
 from tests.server.running import Running, free_port, listening, running, until

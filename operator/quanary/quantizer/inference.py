@@ -1,5 +1,6 @@
 """ONNX Runtime sessions, and the answer a user would see in their outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +70,18 @@ class Model:
         """
         outputs: list[Array] = self.session.run(None, feed)
         return outputs
+
+
+def answers_of(model: Model, feed: Mapping[str, Array], where: str, field: str, who: str = "the model") -> list[Array]:
+    """All outputs for one sample.
+
+    Raises:
+        RefusedError: on `field`, naming the sample and `who` rejects it.
+    """
+    try:
+        return model.run(dict(feed))
+    except RuntimeErrors as error:
+        raise RefusedError(field, f"{where}: {who} rejects it: {error}", "samples the model can answer") from error
 
 
 def open_model(path: Path, field: str, threads: int = 1, *, optimize: bool = True) -> Model:

@@ -20,10 +20,9 @@ from quanary.server.logs import configure_logs
 from quanary.server.machine import cpu_features
 from quanary.server.metrics import Metrics
 from quanary.server.rpc.port import RpcPort
-from quanary.server.session import ModelFile, UnservableModel, read_model
+from quanary.server.session import ModelFile, UnservableModel, name_model, read_model
 from quanary.server.settings import Settings
 from quanary.server.traffic import Front, TwinTraffic, UserTraffic
-from quanary.server.upstream import name_model
 from quanary.wire.launch import ServeArguments
 from quanary.wire.report import RefusedError
 

@@ -4,9 +4,9 @@ import ctypes
 import hashlib
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import onnx
@@ -69,16 +69,34 @@ def read_model(path: Path, digest: str = "") -> ModelFile:
     Raises:
         UnservableModel: it cannot be read, or is another file.
     """
+    return _checked(path, digest, _whole)
+
+
+def name_model(path: Path, digest: str = "") -> ModelFile:
+    """Its identity alone, for a model that another process loads: nothing stays in memory. Raises as `read_model`."""
+    return _checked(path, digest, _nothing)
+
+
+def _checked(path: Path, digest: str, read: Callable[[BinaryIO], tuple[bytes, str]]) -> ModelFile:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content, found = read(file)
     except OSError as error:
         message = f"model {path}: {error.strerror or error}"
         raise UnservableModel(message) from error
-    found = hashlib.sha256(content).hexdigest()
     if digest and found != digest:
         message = f"model {path}: found sha256 {found}; allowed: {digest}"
         raise UnservableModel(message)
     return ModelFile(content, found)
+
+
+def _whole(file: BinaryIO) -> tuple[bytes, str]:
+    content = file.read()
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def _nothing(file: BinaryIO) -> tuple[bytes, str]:
+    return b"", hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Session:

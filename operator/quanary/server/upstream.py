@@ -6,10 +6,8 @@ are the same as for a model in this process.
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -22,7 +20,7 @@ from quanary.server.engine import Execution, Overloaded
 from quanary.server.engine.room import Room
 from quanary.server.messages import Signature, read_response, write_request
 from quanary.server.pool import Pool
-from quanary.server.session import ModelFile, UnservableModel
+from quanary.server.session import UnservableModel
 from quanary.server.tensors import DTYPES, Malformed, Tensors
 from quanary.server.traffic import Front
 from quanary.wire.inference import ELEMENT_BYTES, HEADER_LENGTH, ErrorMessage, TensorMetadata
@@ -49,24 +47,6 @@ class _Described(msgspec.Struct):
 
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
-
-
-def name_model(path: Path, digest: str) -> ModelFile:
-    """The identity of the file at `path`, which another process loads: none of it stays in memory.
-
-    Raises:
-        UnservableModel: it cannot be read, or is another file.
-    """
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        message = f"model {path}: {error.strerror or error}"
-        raise UnservableModel(message) from error
-    if digest and found != digest:
-        message = f"model {path}: found sha256 {found}; allowed: {digest}"
-        raise UnservableModel(message)
-    return ModelFile(b"", found)
 
 
 class Upstream:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from quanary.quantizer.certify.metrics.metric import FIELD, Metric
 from quanary.quantizer.certify.table import SealedTable
 from quanary.quantizer.data import Sample
-from quanary.quantizer.inference import Array, Model, RuntimeErrors
-from quanary.wire.report import RefusedError, SealedSignoff
+from quanary.quantizer.inference import Array, Model, answers_of
+from quanary.wire.report import SealedSignoff
 
 
 def certify_front(  # noqa: PLR0913 - by name
@@ -47,8 +47,4 @@ def is_certified(signoff: SealedSignoff) -> bool:
 
 
 def _ask(model: Model, sample: Sample) -> list[Array]:
-    try:
-        return model.run(sample.feed)
-    except RuntimeErrors as error:
-        found = f"{sample.where}: {model.path.name} rejects it: {error}"
-        raise RefusedError(FIELD, found, "samples that every model can answer") from error
+    return answers_of(model, sample.feed, sample.where, FIELD, who=model.path.name)

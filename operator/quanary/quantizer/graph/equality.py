@@ -8,8 +8,7 @@ import numpy as np
 
 from quanary.quantizer.graph.read import FIELD
 from quanary.quantizer.graph.steps import NormalizationError
-from quanary.quantizer.inference import Array, Model, RuntimeErrors, open_model
-from quanary.wire.report import RefusedError
+from quanary.quantizer.inference import Array, Model, answers_of, open_model
 
 # Of any output against the source model's: float32 sums in another order.
 RELATIVE: Final = 1e-3
@@ -28,7 +27,7 @@ def largest_difference(source: Model, normalized: Path, feeds: Iterable[tuple[st
     other = open_model(normalized, FIELD)
     largest = 0.0
     for where, feed in feeds:
-        for before, after in zip(answers_of(source, feed, where), other.run(dict(feed)), strict=True):
+        for before, after in zip(answers_of(source, feed, where, FIELD), other.run(dict(feed)), strict=True):
             if not _is_equal(before, after):
                 message = f"outputs differ on {where}"
                 raise NormalizationError(message)
@@ -37,18 +36,6 @@ def largest_difference(source: Model, normalized: Path, feeds: Iterable[tuple[st
                 with np.errstate(invalid="ignore"):
                     largest = max(largest, float(np.nan_to_num(np.abs(after - before)).max()))
     return largest
-
-
-def answers_of(model: Model, feed: Feed, where: str, field: str = FIELD) -> list[Array]:
-    """All outputs for one sample.
-
-    Raises:
-        RefusedError: on `field`, naming the sample: the model rejects it.
-    """
-    try:
-        return model.run(dict(feed))
-    except RuntimeErrors as error:
-        raise RefusedError(field, f"{where}: the model rejects it: {error}", "samples the model can answer") from error
 
 
 def _is_equal(before: Array, after: Array) -> bool:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from quanary.quantizer.graph.confine import ConfinedError, Limits, confine, limits_for
-from quanary.quantizer.graph.equality import Feed, answers_of
+from quanary.quantizer.graph.equality import Feed
 from quanary.quantizer.graph.external import files_of, identity_of
 from quanary.quantizer.graph.limits import SOURCE_BYTES
 from quanary.quantizer.graph.read import FIELD, read_graph
 from quanary.quantizer.graph.rebuild import Request, rebuild
 from quanary.quantizer.graph.shapes import LADDER
 from quanary.quantizer.graph.source import locate_model
-from quanary.quantizer.inference import Model, open_model
+from quanary.quantizer.inference import Model, answers_of, open_model
 from quanary.wire.report import RefusedError
 
 if TYPE_CHECKING:  # the confined process has no use for readers of data

@@ -7,7 +7,7 @@ from typing import Final
 
 from quanary.quantizer.certify.metrics import Metric, open_metric
 from quanary.quantizer.data import Sample
-from quanary.quantizer.inference import Array, Model, RuntimeErrors
+from quanary.quantizer.inference import Array, Model, answers_of
 from quanary.quantizer.search.subject import Tuning
 from quanary.wire.report import RefusedError
 
@@ -64,11 +64,7 @@ def ask_float(model: Model, tuning: Tuning, workers: int) -> tuple[tuple[Sample,
 
 
 def _answer(model: Model, sample: Sample) -> list[Array]:
-    try:
-        return model.run(sample.feed)
-    except RuntimeErrors as error:
-        found = f"{sample.where}: the model rejects it: {error}"
-        raise RefusedError(FIELD, found, "samples the model can answer") from error
+    return answers_of(model, sample.feed, sample.where, FIELD)
 
 
 def _bytes(sample: Sample, outputs: list[Array]) -> int:
