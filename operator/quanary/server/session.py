@@ -5,8 +5,9 @@ import hashlib
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -77,7 +78,7 @@ def name_model(path: Path, digest: str = "") -> ModelFile:
     return _checked(path, digest, _nothing)
 
 
-def _checked(path: Path, digest: str, read: Callable[[BinaryIO], tuple[bytes, str]]) -> ModelFile:
+def _checked(path: Path, digest: str, read: Callable[[BufferedReader], tuple[bytes, str]]) -> ModelFile:
     try:
         with path.open("rb") as file:
             content, found = read(file)
@@ -90,12 +91,12 @@ def _checked(path: Path, digest: str, read: Callable[[BinaryIO], tuple[bytes, st
     return ModelFile(content, found)
 
 
-def _whole(file: BinaryIO) -> tuple[bytes, str]:
+def _whole(file: BufferedReader) -> tuple[bytes, str]:
     content = file.read()
     return content, hashlib.sha256(content).hexdigest()
 
 
-def _nothing(file: BinaryIO) -> tuple[bytes, str]:
+def _nothing(file: BufferedReader) -> tuple[bytes, str]:
     return b"", hashlib.file_digest(file, "sha256").hexdigest()
 
 
