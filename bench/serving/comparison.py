@@ -39,8 +39,8 @@ SOURCES: Final = str(Path(__file__).parents[2] / "operator")
 RATIO: Final = 0.2
 INPUTS: Final = 400
 CONNECTIONS: Final = 4
-ROUND_SECONDS: Final = 3.0
-PAUSE_SECONDS: Final = 0.3
+ROUND_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 0.6
 START_SECONDS: Final = 60.0
 CORES: Final = sorted(os.sched_getaffinity(0))
 # The names of the cases, and of what is sent to them: 150 KB of binary tensors each time for the pictures.
@@ -124,12 +124,10 @@ def _measure(case: Case, rounds: int) -> Figures:
 
 def _round(off: Server, on: Server, twin: Server, bodies: Sequence[tuple[bytes, int]]) -> Figures:
     all_off, beside_off, requests_off = _spent(off, bodies)
-    idle = _idle(twin)
     before, compared, dropped = twin.tasks(), on.count(COMPARED), on.count(COMPARISONS_DROPPED)
     _, beside_on, requests_on = _spent(on, bodies)
-    # Whoever compares or not, a server wakes now and then.
-    asker = (beside_on - idle) / requests_on - (beside_off - idle) / requests_off
-    at_twin = (twin.spent(before)[1] - idle) / requests_on
+    asker = beside_on / requests_on - beside_off / requests_off
+    at_twin = twin.spent(before)[1] / requests_on
     request = all_off / requests_off
     return Figures(
         request,
@@ -149,15 +147,8 @@ def _spent(server: Server, bodies: Sequence[tuple[bytes, int]]) -> tuple[float, 
     """CPU seconds of all threads and of those beside the model's, and how many requests they were for."""
     before = server.tasks()
     requests = _load(server, bodies, ROUND_SECONDS)
-    time.sleep(PAUSE_SECONDS)  # the last comparisons end
+    time.sleep(PAUSE_SECONDS)  # the last comparisons end, and are counted
     return (*server.spent(before), requests)
-
-
-def _idle(server: Server) -> float:
-    """CPU seconds in the time of one load when nobody asks."""
-    before = server.tasks()
-    time.sleep(ROUND_SECONDS + PAUSE_SECONDS)
-    return server.spent(before)[0]
 
 
 def _load(server: Server, bodies: Sequence[tuple[bytes, int]], seconds: float) -> int:

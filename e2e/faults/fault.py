@@ -106,15 +106,16 @@ class FaultyEngine:
             case "slow":
                 return await self._slow(inputs, self._switch.fault.delay_seconds)
             case "wrong":
-                outputs, seconds = await self._engine.infer(inputs)
-                return Execution({name: spoiled(array) for name, array in outputs.items()}, seconds)
+                execution = await self._engine.infer(inputs)
+                spoilt = {name: spoiled(array) for name, array in execution.outputs.items()}
+                return Execution(spoilt, execution.seconds)
             case "none":
                 return await self._engine.infer(inputs)
 
     async def _slow(self, inputs: Tensors, delay_seconds: float) -> Execution:
-        outputs, seconds = await self._engine.infer(inputs)
+        execution = await self._engine.infer(inputs)
         await asyncio.sleep(delay_seconds)
-        return Execution(outputs, seconds + delay_seconds)
+        return Execution(execution.outputs, execution.seconds + delay_seconds)
 
 
 def spoiled(array: NDArray[Any]) -> NDArray[Any]:

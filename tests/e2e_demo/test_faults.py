@@ -33,19 +33,18 @@ def engine(fault: Fault, *, is_armed: bool = True) -> tuple[FaultyEngine, Switch
 
 async def test_wrong_answers_have_another_top1() -> None:
     faulty, switch = engine(Fault("wrong"))
-    outputs, _ = await faulty.infer(INPUTS)
-    assert outputs["y"].argmax() == 2
-    alone, _ = await faulty.infer({"y": np.array([0.9], np.float32)})
-    assert alone["y"][0] < 0.5
+    assert (await faulty.infer(INPUTS)).outputs["y"].argmax() == 2
+    alone = await faulty.infer({"y": np.array([0.9], np.float32)})
+    assert alone.outputs["y"][0] < 0.5
     assert switch.injected == 2
     assert switch.first_at is not None
 
 
 async def test_slow_answers_count_the_delay_as_execution() -> None:
     faulty, _ = engine(Fault("slow", delay_seconds=0.01))
-    outputs, seconds = await faulty.infer(INPUTS)
-    assert seconds == pytest.approx(0.011)
-    assert np.array_equal(outputs["y"], INPUTS["y"])
+    execution = await faulty.infer(INPUTS)
+    assert execution.seconds == pytest.approx(0.011)
+    assert np.array_equal(execution.outputs["y"], INPUTS["y"])
 
 
 async def test_errors_are_recognisable() -> None:
@@ -66,8 +65,7 @@ async def test_share_decides_how_many() -> None:
 )
 async def test_otherwise_answers_are_untouched(fault: Fault, is_armed: bool) -> None:
     faulty, switch = engine(fault, is_armed=is_armed)
-    outputs, _ = await faulty.infer(INPUTS)
-    assert np.array_equal(outputs["y"], INPUTS["y"])
+    assert np.array_equal((await faulty.infer(INPUTS)).outputs["y"], INPUTS["y"])
     assert switch.first_at is None
 
 

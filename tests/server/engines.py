@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from quanary.server.engine import Engine, Execution
 from quanary.server.tensors import Tensors
 
@@ -45,7 +47,7 @@ class Slow:
 
     async def infer(self, inputs: Tensors) -> Execution:
         execution = await self.engine.infer(inputs)
-        return execution._replace(seconds=execution.seconds + 0.5)
+        return replace(execution, seconds=execution.seconds + 0.5)
 
 
 class Wrong:
@@ -56,4 +58,4 @@ class Wrong:
 
     async def infer(self, inputs: Tensors) -> Execution:
         execution = await self.engine.infer(inputs)
-        return execution._replace(outputs={name: -array for name, array in execution.outputs.items()})
+        return replace(execution, outputs={name: -array for name, array in execution.outputs.items()})

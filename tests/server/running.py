@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quanary.server.__main__ import serve
 from quanary.server.engine import Engine
+from quanary.server.http.application import Application
+from quanary.server.http.port import HttpPort
 from quanary.server.session import read_model
 from quanary.server.settings import Settings
 from quanary.wire.launch import ServeArguments
@@ -23,6 +25,19 @@ from quanary.wire.launch import ServeArguments
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def asking(app: Application) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application behind a port of its own."""
+    number = free_port()
+    port = HttpPort(app, "127.0.0.1", number, 1.0)
+    await port.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{number}", trust_env=False) as client:
+            yield client
+    finally:
+        await port.stop()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -20,12 +19,12 @@ from structlog.testing import capture_logs
 
 from quanary.server import __main__ as program
 from quanary.server import assembly
-from quanary.server.app import create_app
+from quanary.server.app import ProtocolApp
 from quanary.server.metrics import Metrics
 from quanary.server.traffic import Front, TwinTraffic, UserTraffic
 from tests.server import models
 from tests.server.engines import Failing, Hung, Slow
-from tests.server.running import Running, running
+from tests.server.running import Running, asking, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
@@ -271,8 +270,8 @@ async def test_the_index_has_the_one_model(server: Running, content: bytes) -> N
 @pytest.mark.parametrize(("is_draining", "state"), [(False, "LOADING"), (True, "UNLOADING")])
 async def test_a_model_that_is_not_ready_is_in_the_index_all_the_same(is_draining: bool, state: str) -> None:
     front = Front("m", "0" * 10, deadline_seconds=1, is_draining=is_draining)
-    app = create_app(front, TwinTraffic(front))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+    app = ProtocolApp(front, TwinTraffic(front))
+    async with asking(app) as client:
         assert (await client.post("/v2/repository/index")).json()[0]["state"] == state
         assert (await client.post("/v2/repository/index", json={"ready": True})).json() == []
 
@@ -290,15 +289,15 @@ async def test_nobody_loads_models(server: Running, verb: str) -> None:
 
 async def test_a_model_named_stats_is_a_model_all_the_same() -> None:
     front = Front("stats", "0" * 10, deadline_seconds=1)
-    app = create_app(front, TwinTraffic(front))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+    app = ProtocolApp(front, TwinTraffic(front))
+    async with asking(app) as client:
         assert (await client.get("/v2/models/stats")).status_code == 503
 
 
 async def test_a_server_without_model_is_alive_but_not_ready() -> None:
     front = Front("m", "0" * 10, deadline_seconds=1)
-    app = create_app(front, UserTraffic(front, Metrics(0.1, 1)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+    app = ProtocolApp(front, UserTraffic(front, Metrics(0.1, 1)))
+    async with asking(app) as client:
         assert (await client.get("/v2/health/live")).status_code == 200
         ready, infer = await client.get("/v2/health/ready"), await client.post("/v2/models/m/infer", json={})
         assert (ready.status_code, ready.json()) == (503, {"ready": False})
@@ -308,8 +307,8 @@ async def test_a_server_without_model_is_alive_but_not_ready() -> None:
 
 async def test_draining_says_not_ready_and_sends_connections_away(server: Running) -> None:
     front = Front("m", "0" * 10, deadline_seconds=1, is_draining=True)
-    app = create_app(front, TwinTraffic(front))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+    app = ProtocolApp(front, TwinTraffic(front))
+    async with asking(app) as client:
         answer = await client.get("/v2/health/ready")
         assert (answer.status_code, answer.headers["connection"]) == (503, "close")
 

@@ -299,8 +299,8 @@ async def test_connections_to_the_twin_are_made_anew(monkeypatch: pytest.MonkeyP
 
 
 async def test_queued_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 16 bytes of inputs and 8 of the class that was said.
-    monkeypatch.setattr(pairs, "PAIRS_LIMIT_BYTES", 60)
+    # 16 bytes of inputs and 12 of what was said.
+    monkeypatch.setattr(pairs, "QUESTIONS_LIMIT_BYTES", 60)
     metrics = Metrics(0.1, 1)
     asking = comparing("http://127.0.0.1:9", metrics)
     for _ in range(3):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from quanary.server.comparison import Measure
+from quanary.server.comparison.measure import SMALL_BYTES
 from quanary.server.messages import Signature
 from quanary.wire.inference import TensorMetadata
 from quanary.wire.launch import ServeArguments
@@ -78,7 +79,7 @@ def test_what_does_not_is_refused_with_the_flag_and_what_is_allowed(
 @pytest.mark.parametrize("name", ["top1", "kullbackleibler", "cosine", "tolerance"])
 def test_other_shapes_and_types_are_infinitely_far(name: str, other: Any) -> None:
     one = Measure(name, "scores", 0.1)
-    kept = one.keep(np.ones((1, 3))), one.keep(other)
+    kept = one.hold(np.ones((1, 3))), one.hold(other)
     # Which class a row has does not say how many classes there were.
     is_apart = not (name == "top1" and other.shape == (1, 4))
     assert one.is_match(one.apart(*kept)) != is_apart
@@ -87,7 +88,7 @@ def test_other_shapes_and_types_are_infinitely_far(name: str, other: Any) -> Non
 def test_no_rows_are_no_difference() -> None:
     for name in ("top1", "cosine", "tolerance"):
         one = Measure(name, "scores", 0.1)
-        assert one.apart(*[one.keep(np.zeros((0, 3)))] * 2) == 0
+        assert one.apart(*[one.hold(np.zeros((0, 3)))] * 2) == 0
 
 
 def test_single_values_of_a_batch_are_each_judged_by_themselves() -> None:
@@ -101,8 +102,19 @@ def test_what_is_not_a_number_is_never_a_match() -> None:
     assert not Measure("cosine", "scores", 0.1).is_match(float("nan"))
 
 
-def test_a_part_of_a_batch_does_not_keep_the_batch() -> None:
+def test_a_part_of_a_batch_does_not_hold_the_batch() -> None:
     batch = np.ones((100, 3), np.float32)
-    kept = Measure("cosine", "scores", 0.1).keep(batch[:1])
-    assert kept.base is None
-    assert Measure("cosine", "scores", 0.1).keep(batch) is batch
+    for name in ("top1", "cosine"):
+        held = Measure(name, "scores", 0.1).hold(batch[:1])
+        assert held.base is None
+        assert Measure(name, "scores", 0.1).hold(batch) is batch
+
+
+def test_of_a_large_answer_only_its_classes_are_held_and_they_compare_as_the_answer() -> None:
+    large = np.random.default_rng(0).random((2, 3, SMALL_BYTES))
+    other = large.copy()
+    other[1, 2, 7] = 2.0
+    one = Measure("top1", "scores", 0)
+    held = one.hold(large)
+    assert held.nbytes < large.nbytes / 100
+    assert [one.apart(held, large), one.apart(large, held), one.apart(held, other)] == [0, 0, 1]

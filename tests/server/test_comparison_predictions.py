@@ -1,6 +1,7 @@
 """What users are told, by class."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def classes(page: str) -> dict[str, float]:
 )
 def test_every_row_counts_its_class(output: Array, expected: dict[str, float]) -> None:
     assert counted(output) == expected
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], {"0": 1, "1": 2}),
+        ([0.4, 0.6, 0.7], {"0": 1, "1": 2}),
+        ([[[0.9, 0.1]], [[0.1, 0.9], [0.1, 0.9]], [[0.9, 0.1]]], {"0": 2, "1": 2}),
+        ([[[[0.9, 0.1], [0.1, 0.9]]]] * 2, {"0": 2, "1": 2}),
+        ([[7], [7, 8], 7], {"7": 3, "8": 1}),
+        ([[1, 0]] * 1000, {"1": 1000, "0": 1000}),
+        ([[0.0] * 999 + [1.0]] * 40, {"999": 40}),
+    ],
+)
+def test_answers_counted_together_are_those_counted_alone(outputs: list[Any], expected: dict[str, float]) -> None:
+    assert counted(*(np.array(each) for each in outputs)) == expected
 
 
 def test_the_first_classes_have_a_series_each_and_all_others_share_one() -> None:

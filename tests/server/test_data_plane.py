@@ -5,12 +5,12 @@ import json
 import pytest
 from prometheus_client import CollectorRegistry
 
-from quanary.server.asgi import HttpQuestion
 from quanary.server.data_plane import DataPlane, refusal
 from quanary.server.engine import Execution, Overloaded
 from quanary.server.engine.batch import ALONE
 from quanary.server.engine.room import Room
 from quanary.server.engine.worker import WorkerEngine
+from quanary.server.http.question import HttpQuestion
 from quanary.server.session import ModelFile, Session
 from quanary.server.tensors import Tensors
 from tests.server import models

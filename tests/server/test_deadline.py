@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from quanary.server.deadline import Deadlines
+from quanary.server.soon import Soon
 
 
 async def test_a_block_in_time_is_left_alone_and_nothing_is_held() -> None:
@@ -70,3 +71,20 @@ async def test_one_that_ends_as_its_time_does_is_not_cancelled_later() -> None:
 async def test_what_the_block_raises_comes_through() -> None:
     with pytest.raises(ValueError, match="mine"), Deadlines(30).hold():
         raise ValueError("mine")
+
+
+async def test_a_result_in_time_is_left_alone_and_is_soon_forgotten() -> None:
+    deadlines, told = Deadlines(30), list[object]()
+    for number in range(3):
+        coming = deadlines.limit(Soon[int](), lambda: -1)
+        coming.then(told.append)
+        coming.settle(number)
+    assert told == [0, 1, 2]
+    assert len(deadlines._held) == 1
+
+
+async def test_of_a_late_result_another_is_told() -> None:
+    coming = Soon[int]()
+    assert await Deadlines(0.02).limit(coming, lambda: -1) == -1
+    assert coming.is_over
+    coming.settle(1)

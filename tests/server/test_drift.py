@@ -61,6 +61,16 @@ def test_the_ends_of_the_range_are_in_it_and_what_is_next_to_them_is_not(value: 
     assert counted({"x": outside})[names.INPUTS_OUT_OF_RANGE] == 1
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_end_that_the_type_of_the_input_cannot_hold_is_not_rounded(rows: int) -> None:
+    value = np.full((rows, 100), 0.1, np.float32)
+    assert value.item(0) > 0.1
+    for high, out in ((0.1, rows), (0.2, 0)):
+        at = Watched((BASELINE.model_copy(update={"high": high}),), CALM[0])
+        at.see({"x": value})
+        assert at.counts()[names.INPUTS_OUT_OF_RANGE] == at.of_input(names.INPUT_OUT_OF_RANGE, "x") == out
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_out_of_range(value: float) -> None:
     strange = CALM[0]["x"].copy()

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quanary.server.asgi import HttpQuestion
+from quanary.server.http.question import HttpQuestion
 from quanary.server.messages import Request, Signature, read_response
 from quanary.server.rpc import inference_pb2 as pb
 from quanary.server.rpc.question import RpcQuestion

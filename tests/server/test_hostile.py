@@ -15,7 +15,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from quanary.server import asgi, connection
+from quanary.server import bodies
+from quanary.server.http import connection
 from quanary.server.rpc import inference_pb2 as pb
 from quanary.server.rpc import reading
 from tests.conformance.target import Target, started
@@ -109,7 +110,7 @@ async def test_a_slow_head_is_408(server: Running, monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_slow_body_is_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     drops = [POST + b"content-length: 500\r\n\r\n", *[b" "] * 20]
     async with running(models.write(tmp_path, models.classifier())) as server:
         assert statuses(await said(server.arguments.http_port, *drops, pause=0.05)) == [408]

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from quanary.server.liveness import watching_liveness
+from quanary.server.data_plane import Answer
+from quanary.server.http.request import HttpRequest
+from quanary.server.liveness import WatchingLiveness
 from quanary.wire.launch import UPSTREAM_LIVE_PATH
 from tests.server import models
-from tests.server.running import free_port, listening, running
+from tests.server.running import asking, free_port, listening, running
 
 
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,12 +41,18 @@ async def test_one_that_is_not_there_yet_or_any_more_is_left_to_the_kubelet() ->
     assert await asked(f"http://127.0.0.1:{free_port()}") == 200
 
 
-async def asked(url: str) -> int:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError(scope["path"])
+class Nothing:
+    """It is never asked."""
 
-    wrapped = watching_liveness(url, app)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(wrapped), base_url="http://front") as client:
+    def answer(self, request: HttpRequest) -> Answer:
+        raise AssertionError(request.path)
+
+    def after(self, answer: Answer) -> None:
+        pass
+
+
+async def asked(url: str) -> int:
+    async with asking(WatchingLiveness(Nothing(), url)) as client:
         return (await client.get(UPSTREAM_LIVE_PATH)).status_code
 
 

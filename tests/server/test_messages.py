@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quanary.server import messages
 from quanary.server.messages import (
     JSON_LIMIT_BYTES,
     Request,
@@ -75,6 +76,63 @@ def test_misfits_are_refused_with_what_is_allowed(message: dict[str, Any], words
     with pytest.raises(Malformed, match=words) as refused:
         read(**message)
     assert len(str(refused.value)) < 400
+
+
+FLOATS = Signature(
+    (TensorMetadata("a", "FP32", (-1, 2)), TensorMetadata("s", "FP64", ())), (TensorMetadata("y", "FP32", (-1, 2)),)
+)
+S = {"name": "s", "shape": [], "datatype": "FP64", "data": [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("message", "is_flat"),
+    [
+        ({"inputs": [A, S]}, True),
+        ({"inputs": [S, {**A, "data": [0.1, -2e3]}], "id": "i", "outputs": [{"name": "y"}]}, True),
+        ({"inputs": [{**A, "shape": [0, 2], "data": []}, S], "parameters": {"binary_data_output": True}}, True),
+        ({"inputs": [{**A, "data": [[1, 2]]}, S]}, False),
+        ({"inputs": [{**A, "data": [1, "2"]}, S]}, False),
+        ({"inputs": [{**A, "data": [True, 2]}, S]}, False),
+        ({"inputs": [{**A, "data": None}, S]}, False),
+        ({"inputs": [{**A, "parameters": {"binary_data_size": 8}}, S]}, True),
+        ({"inputs": [{**A, "data": [1e300, 2]}, S]}, True),
+        ({"inputs": [{**A, "data": [1]}, S]}, True),
+        ({"inputs": [{**A, "datatype": "INT32"}, S]}, True),
+        ({"inputs": [{**A, "shape": [-1, 2]}, S]}, True),
+        ({"inputs": [A, A]}, True),
+        ({"inputs": [A]}, True),
+        ({"inputs": [A, S], "extra": [[[]]]}, True),
+    ],
+)
+def test_flat_floats_are_read_at_once_and_said_to_be_what_the_common_way_says(
+    message: dict[str, Any], is_flat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps(message).encode()
+
+    def outcome() -> Any:
+        try:
+            request = read_request(body, None, FLOATS)
+        except Malformed as error:
+            return str(error)
+        arrays = {name: (each.dtype, each.shape, each.tolist()) for name, each in request.inputs.items()}
+        return list(arrays), arrays, request.outputs, request.id
+
+    assert (messages._read_flat(body) is not None) == is_flat
+    at_once = outcome()
+    monkeypatch.setattr(messages, "_read_flat", lambda text: None)
+    assert at_once == outcome()
+
+
+def test_whole_numbers_are_never_read_as_floats() -> None:
+    signature = Signature((TensorMetadata("x", "INT64", (1,)),), TWO.outputs)
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [2**53 + 1]}]}).encode()
+    assert read_request(body, None, signature).inputs["x"].tolist() == [2**53 + 1]
+
+
+def test_a_flat_body_nested_too_deeply_is_refused() -> None:
+    body = b'{"inputs": [], "extra": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+    with pytest.raises(Malformed, match="nested too deeply"):
+        read_request(body, None, FLOATS)
 
 
 def test_a_model_of_two_inputs_takes_no_bare_body() -> None:

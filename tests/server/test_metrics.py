@@ -72,3 +72,27 @@ def test_people_get_histograms_with_an_edge_at_the_budget() -> None:
     assert "quanary_execution_duration_seconds_count 1.0" in page
     assert 'quanary_model_info{digest="d",name="m",variant="float"} 1.0' in page
     assert "_created" not in page
+
+
+def test_no_scrape_sees_half_of_what_was_counted() -> None:
+    metrics = Metrics(0.1, 1)
+    for number in range(1, 101):
+        metrics.count_answer(500, 0.2, None)
+        counts = samples(metrics.render_gates())
+        assert (counts["quanary_requests_total"], counts["quanary_errors_total"]) == (number, number)
+
+
+def test_each_twin_has_all_its_series_from_its_first_pair_on() -> None:
+    metrics = Metrics(0.1, 1)
+    metrics.measure_divergence(0.5)
+    for twin, divergence in (("a", 0.5), ("b", 0.7)):
+        metrics.count_comparison(twin, is_match=True, is_slower=False, is_distinct=False)
+        metrics.observe_pair(twin, is_own_match=True, divergence=divergence, execution_seconds=0.01)
+    page = metrics.render_all().decode()
+    for twin, within in (("a", 1), ("b", 0)):
+        assert f'quanary_compared_total{{twin="{twin}"}} 1.0' in page
+        for name in ("mismatched", "compared_distinct", "mismatched_distinct", "slower_than_twin"):
+            assert f'quanary_{name}_total{{twin="{twin}"}} 0.0' in page
+        assert f'quanary_mismatched_before_escalation_total{{twin="{twin}"}} 0.0' in page
+        assert f'quanary_divergence_bucket{{le="0.5",twin="{twin}"}} {within}.0' in page
+        assert f'quanary_twin_execution_duration_seconds_sum{{twin="{twin}"}} 0.01' in page

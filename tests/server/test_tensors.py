@@ -32,6 +32,33 @@ def test_binary_comes_back_bit_by_bit(datatype: str, data: st.DataObject) -> Non
     assert back.flags.aligned
 
 
+@pytest.mark.parametrize("datatype", ["BOOL", "FP32", "INT64", "BYTES"])
+def test_a_scalar_has_no_dimensions(datatype: str) -> None:
+    scalar = np.ones((), DTYPES[datatype])
+    blob = to_bytes(scalar, datatype)
+    in_binary = read_tensors([described(datatype, [], binary_data_size=len(blob))], memoryview(blob))["x"]
+    in_json = read_tensors([described(datatype, [], ["1"] if datatype == "BYTES" else [scalar.item()])], NONE)["x"]
+    assert in_binary.shape == in_json.shape == ()
+    assert in_binary.item() == in_json.item()
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "FP32", "BYTES"])
+def test_what_does_not_lie_in_a_row_is_written_in_row_major_order(datatype: str) -> None:
+    array = np.array([[0, 1, 0], [1, 1, 0]]).astype(DTYPES[datatype])
+    for view in (array.T, array[:, ::2]):
+        assert to_bytes(view, datatype) == to_bytes(view.copy("C"), datatype)
+        assert list(to_json("x", view, datatype)) == list(to_json("x", view.copy("C"), datatype))
+
+
+def test_what_lies_well_is_not_copied() -> None:
+    blob = np.arange(4, dtype=np.float32).tobytes()
+    tensor = described("FP32", [4])
+    whole, shifted = from_bytes(tensor, memoryview(blob)), from_bytes(tensor, memoryview(b"?" + blob)[1:])
+    assert np.shares_memory(whole, np.frombuffer(blob, np.uint8))
+    assert whole.tolist() == shifted.tolist() == [0, 1, 2, 3]
+    assert shifted.flags.aligned
+
+
 @given(items=st.lists(st.text()))
 def test_strings_come_back(items: list[str]) -> None:
     array = np.array([*items, None], np.object_)[:-1]

@@ -1,6 +1,7 @@
 """`quanary serve`: start, answer, drain, end."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ import structlog
 import uvloop
 
 from quanary.api.names import short
-from quanary.server.app import create_app, create_metrics_app
+from quanary.server.app import MetricsApp, ProtocolApp
 from quanary.server.assembly import Background, Loaded, WrapEngine, load, surround
-from quanary.server.critical import marked_by_path
-from quanary.server.http_port import HttpPort
-from quanary.server.liveness import watching_liveness
+from quanary.server.critical import MarkedByPath
+from quanary.server.http.application import Application
+from quanary.server.http.port import HttpPort
+from quanary.server.liveness import WatchingLiveness
 from quanary.server.logs import configure_logs
 from quanary.server.machine import cpu_features
 from quanary.server.metrics import Metrics
@@ -48,6 +50,8 @@ def run(arguments: ServeArguments, wrap_engine: WrapEngine = lambda engine: engi
     except (ValueError, UnservableModel) as error:
         _log.error("refused to start", reason=str(error))
         return REFUSED
+    # What was imported stays: looking at all of it again and again would keep users waiting, 30 ms each time.
+    gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve_until_signal(settings, model, wrap_engine))
@@ -103,15 +107,11 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
     if settings.certified_features:
         metrics.describe_cpu(differs=settings.certified_features != frozenset(cpu_features()))
     users, twins = UserTraffic(front, metrics, settings.critical), TwinTraffic(front)
-    apps = {arguments.http_port: marked_by_path(create_app(front, users), arguments.critical_path, settings.critical)}
-    if arguments.twin_port:
-        apps[arguments.twin_port] = create_app(front, twins)
-    # Metrics last: they are stopped last, so that the drain is still seen.
-    apps[arguments.metrics_port] = create_metrics_app(metrics)
-    if arguments.upstream:
-        apps[arguments.metrics_port] = watching_liveness(arguments.upstream, apps[arguments.metrics_port])
+    apps = _apps(settings, front, users, twins, metrics)
     ports = [HttpPort(app, arguments.host, port, arguments.deadline_seconds) for port, app in apps.items()]
     rpc = RpcPort(front, users, arguments.host, arguments.grpc_port) if arguments.grpc_port else None
+    for each in ports:
+        await each.start()
     if rpc:
         await rpc.start()
     stopping = asyncio.create_task(stop.wait())
@@ -142,6 +142,24 @@ async def serve(settings: Settings, model: ModelFile, stop: asyncio.Event, wrap_
         await _stop(ports, rpc, 0)
     _log.info("ended")
     return 0
+
+
+def _apps(
+    settings: Settings, front: Front, users: UserTraffic, twins: TwinTraffic, metrics: Metrics
+) -> dict[int, Application]:
+    """What answers on each port; metrics last: they are stopped last, so that the drain is still seen."""
+    arguments = settings.arguments
+    for_users: Application = ProtocolApp(front, users)
+    if arguments.critical_path and settings.critical:
+        for_users = MarkedByPath(for_users, arguments.critical_path, settings.critical)
+    apps = {arguments.http_port: for_users}
+    if arguments.twin_port:
+        apps[arguments.twin_port] = ProtocolApp(front, twins)
+    for_people: Application = MetricsApp(metrics)
+    if arguments.upstream:
+        for_people = WatchingLiveness(for_people, arguments.upstream)
+    apps[arguments.metrics_port] = for_people
+    return apps
 
 
 async def _load(

@@ -28,7 +28,12 @@ class TwinConnection:
             Broken: the answer did not come whole.
             TimeoutError: the answer took too long.
         """
-        connection = await self._connect()
+        connection = self._connection
+        now = time.monotonic()
+        if connection is None or not connection.is_open or now - self.opened_at > self._lifetime_seconds:
+            self.close()
+            connection = self._connection = await connect(self._url)
+            self.opened_at = now
         if seconds is None:
             return await connection.ask(verb, path, headers, parts)
         # A timer, not a timeout of a task: that costs as much as reading the answer.
@@ -43,12 +48,3 @@ class TwinConnection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    async def _connect(self) -> ClientConnection:
-        now = time.monotonic()
-        if now - self.opened_at > self._lifetime_seconds:
-            self.close()
-        if self._connection is None or not self._connection.is_open:
-            self._connection = await connect(self._url)
-            self.opened_at = now
-        return self._connection

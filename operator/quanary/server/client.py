@@ -6,11 +6,11 @@ redirects and encodings are not followed.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
 import httptools
+import msgspec
 from typing_extensions import override
 
 CONNECT_SECONDS: Final = 1.0
@@ -30,8 +30,7 @@ class Stale(Broken):
     """It had served before, and ended before the answer began: most likely nobody looked at the question."""
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """What came back; header names in lower case."""
 
     status: int

@@ -1,12 +1,14 @@
 """One inference, without transport: a question in, an answer out."""
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from quanary.server.engine import Engine, Execution, Overloaded
 from quanary.server.messages import Request, Signature
+from quanary.server.soon import There, follow
 from quanary.server.tensors import Malformed, Tensors
 from quanary.wire.inference import MODEL_VERSION, PLATFORM, ErrorMessage, ModelMetadata
 
@@ -14,11 +16,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = (b"content-type", b"application/json")
 RETRY_SOON: Final = (b"retry-after", b"1")
+CLOSE: Final = (b"connection", b"close")
 _MESSAGE_LIMIT: Final = 1000
 
 
-@dataclass(frozen=True)
-class Inference:
+class Inference(There, msgspec.Struct, frozen=True):
     """A question and its answer, for those who look at it once it has left."""
 
     inputs: Tensors
@@ -47,7 +49,7 @@ class Observer(Protocol):
 class Policy(Protocol):
     """Who answers a question: this server's model, or another's."""
 
-    async def answer(self, inputs: Tensors, engine: Engine) -> Inference:
+    def answer(self, inputs: Tensors, engine: Engine) -> Awaitable[Inference]:
         """The inference as it is to be answered.
 
         Raises:
@@ -59,9 +61,9 @@ class Policy(Protocol):
 class OwnAnswers:
     """The policy of answering everything oneself."""
 
-    async def answer(self, inputs: Tensors, engine: Engine) -> Inference:
+    def answer(self, inputs: Tensors, engine: Engine) -> Awaitable[Inference]:
         """What the model says."""
-        return Inference.of(inputs, await engine.infer(inputs))
+        return follow(engine.infer(inputs), partial(Inference.of, inputs))
 
 
 class Question(Protocol):
@@ -84,8 +86,7 @@ class Question(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(There, msgspec.Struct, frozen=True):
     """Status, headers and body for whoever asked."""
 
     status: int
@@ -97,11 +98,29 @@ class Answer:
         """The same answer with more headers."""
         return Answer(self.status, self.body, (*self.headers, *headers), self.inference)
 
+    def unseen(self) -> "Answer":
+        """The same answer, for no observer."""
+        return Answer(self.status, self.body, self.headers)
+
+
+class Refused(Exception):  # noqa: N818
+    """A request that gets this answer and nothing else."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Carry the answer."""
+        super().__init__(answer.status)
+        self.answer = answer
+
 
 def refusal(status: int, message: str) -> Answer:
     """`{"error": message}`; 503 asks to come again."""
     body = msgspec.json.encode(ErrorMessage(message[:_MESSAGE_LIMIT]))
     return Answer(status, body, (JSON, RETRY_SOON) if status == 503 else (JSON,))
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """A JSON answer."""
+    return Answer(status, msgspec.json.encode(value))
 
 
 OWN_ANSWERS: Final = OwnAnswers()
@@ -116,24 +135,33 @@ class DataPlane:
         self.signature = signature
         self._engine = engine
 
-    async def run(self, inputs: Tensors, policy: Policy) -> Inference:
-        """Ask the model, or whom the policy asks instead."""
-        return await policy.answer(inputs, self._engine)
-
     def metadata(self) -> ModelMetadata:
         """What the model takes and gives."""
         return ModelMetadata(self.name, (MODEL_VERSION,), PLATFORM, self.signature.inputs, self.signature.outputs)
 
-    async def infer(self, question: Question, policy: Policy = OWN_ANSWERS) -> Answer:
+    def infer(self, question: Question, policy: Policy = OWN_ANSWERS) -> Awaitable[Answer]:
         """An answer, whatever comes in: 200, 400 for the asker's mistakes, 503 overloaded, 500 for the model's."""
         try:
             request = question.read(self.signature)
-            inference = await self.run(request.inputs, policy)
+            inference = policy.answer(request.inputs, self._engine)
+        except Exception as error:  # noqa: BLE001
+            return _failure(error)
+        return follow(inference, partial(self._written, question, request), _failure)
+
+    def _written(self, question: Question, request: Request, inference: Inference) -> Answer:
+        try:
             body, headers = question.write(self.name, request, inference.outputs, self.signature)
-        except Malformed as error:
+        except Exception as error:  # noqa: BLE001
+            return _failure(error)
+        return Answer(200, body, headers + inference.headers, inference)
+
+
+def _failure(error: Exception) -> Answer:
+    match error:
+        case Malformed():
             return refusal(400, str(error))
-        except Overloaded as error:
+        case Overloaded():
             return refusal(503, str(error))
-        except Exception as error:  # noqa: BLE001  a model can fail in any way; the gates must see it
+        case _:
+            # A model can fail in any way; the gates must see it.
             return refusal(500, f"inference failed: {error}")
-        return Answer(200, body, (*headers, *inference.headers), inference)

@@ -6,38 +6,69 @@ They end in the order in which they began, so one timer, for the oldest, serves 
 import asyncio
 from asyncio import TimerHandle
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol, TypeVar
+
+from quanary.server.soon import Soon
+
+_T = TypeVar("_T")
+
+
+class Limited(Protocol):
+    """What must be over at its end."""
+
+    end: float  # by the loop's clock
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is."""
+        ...
+
+    def expire(self) -> None:
+        """It is not: make it so."""
+        ...
 
 
 class Deadlines:
-    """For the tasks of one event loop."""
+    """For the tasks and the results of one event loop."""
 
     def __init__(self, seconds: float) -> None:
-        """Give each task that long."""
+        """Give each that long."""
         self.seconds = seconds
-        self._held: deque[Deadline] = deque()
+        self._held: deque[Limited] = deque()
         self._timer: TimerHandle | None = None
 
     def hold(self) -> "Deadline":
         """Let the block of a `with` take so long at most; then it is cancelled and raises TimeoutError."""
         return Deadline(self)
 
-    def add(self, deadline: "Deadline", loop: asyncio.AbstractEventLoop) -> None:
+    def limit(self, coming: Soon[_T], late: Callable[[], _T]) -> Soon[_T]:
+        """The same result, if it comes in time; after that it is what `late` gives."""
+        loop = asyncio.get_running_loop()
+        coming.expire_at(loop.time() + self.seconds, late)
+        self.add(coming, loop)
+        return coming
+
+    def add(self, each: Limited, loop: asyncio.AbstractEventLoop) -> None:
         """Watch one that has begun."""
-        self._held.append(deadline)
+        self.forget_ended()
+        self._held.append(each)
         if self._timer is None:
-            self._timer = loop.call_at(deadline.end, self._expire, loop)
+            self._timer = loop.call_at(each.end, self._expire, loop)
 
     def forget_ended(self) -> None:
         """Hold no more than run, and those that began after the oldest of them."""
-        while self._held and self._held[0].task is None:
+        while self._held and self._held[0].is_over:
             self._held.popleft()
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
-        while self._held and (self._held[0].task is None or self._held[0].end <= now):
-            self._held.popleft().expire()
+        while self._held and (self._held[0].is_over or self._held[0].end <= now):
+            each = self._held.popleft()
+            if not each.is_over:
+                each.expire()
         if self._held:
             self._timer = loop.call_at(self._held[0].end, self._expire, loop)
 
@@ -55,11 +86,16 @@ class Deadline:
         self.end = 0.0
         self.task: asyncio.Task[object] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the block has ended."""
+        return self.task is None
+
     def expire(self) -> None:
-        """Cancel the task, if it has not ended."""
-        if self.task:
-            self._is_expired = True
-            self.task.cancel()
+        """Cancel the task."""
+        assert self.task, "it has not ended"
+        self._is_expired = True
+        self.task.cancel()
 
     def __enter__(self) -> None:
         """Begin."""

@@ -22,7 +22,7 @@ Numbers = dict[str, NDArray[np.float64]]
 _parser: Final = simdjson.Parser()
 
 
-def read_large(text: memoryview) -> tuple[InferenceRequest, Numbers] | None:
+def read_large(text: bytes | memoryview) -> tuple[InferenceRequest, Numbers] | None:
     """A request without its data, and the flat data of each input by name; None if that is not all there is."""
     parser = _parser if len(text) <= REUSE_BYTES else simdjson.Parser()
     numbers: Numbers = {}

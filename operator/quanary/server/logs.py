@@ -29,6 +29,6 @@ def configure_logs() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    # Below that they log per request, uvicorn a warning for every malformed one.
-    for chatty in ("httpx", "httpcore", "uvicorn"):
+    # Below that they log per request.
+    for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

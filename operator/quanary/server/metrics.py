@@ -4,24 +4,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from quanary.server.series import Counter, Histogram
 from quanary.wire import metrics as names
 
-# Twice the series for nothing that the controller reads.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-# Of a tiny model's request, counting each outcome by itself was a tenth: some together cost a third of that.
-OUTCOMES_TOGETHER: Final = 64
+# A plain number: to find it in its class would cost every request as much as all its counting.
+_LATE: Final = HTTPStatus.GATEWAY_TIMEOUT.value
 
 
 class Metrics:
@@ -34,13 +24,10 @@ class Metrics:
         self.gates = CollectorRegistry()
         self.people = CollectorRegistry()
         self.before_rendering: list[Callable[[], None]] = []  # of those who count some together
-        self._outcomes: list[tuple[int, float, float | None]] = []
         self._requests = self._count(names.REQUESTS, "outcomes of user requests")
         self._errors = self._count(names.ERRORS, "requests answered 5xx, or not at all at the deadline")
         self._over_budget = self._count(names.OVER_BUDGET, "requests slower than the p99 budget")
         self._dropped = self._count(names.COMPARISONS_DROPPED, "sampled answers that could not be compared")
-        # Looked up for every pair: finding a label costs more than counting.
-        self._by_twin: dict[str, tuple[Counter, ...]] = {}
         self._compared = self._count_by_twin(names.COMPARED, "sampled answers compared with the twin's")
         self._mismatched = self._count_by_twin(names.MISMATCHED, "compared answers that differ")
         self._compared_distinct = self._count_by_twin(names.COMPARED_DISTINCT, "compared inputs, each once in an hour")
@@ -59,12 +46,10 @@ class Metrics:
         self._mismatched_before_escalation = Counter(
             names.MISMATCHED_BEFORE_ESCALATION,
             "compared answers of the models themselves that differ",
-            (names.TWIN_LABEL,),
-            registry=self.people,
+            self.people,
+            names.TWIN_LABEL,
         )
-        self._predictions = Counter(
-            names.PREDICTIONS, "answers to users by class", (names.CLASS_LABEL,), registry=self.people
-        )
+        self._predictions = Counter(names.PREDICTIONS, "answers to users by class", self.people, names.CLASS_LABEL)
 
     def describe_model(self, **labels: str) -> None:
         """Say which model this is."""
@@ -77,63 +62,35 @@ class Metrics:
 
     def count_answer(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         """One outcome, at the moment the answer leaves or the deadline passes."""
-        self._outcomes.append((status, latency_seconds, execution_seconds))
-        if len(self._outcomes) >= OUTCOMES_TOGETHER:
-            self._count_outcomes()
-
-    def _count_outcomes(self) -> None:
-        for each in self._outcomes:
-            self._count_outcome(*each)
-        self._outcomes.clear()
-
-    def _count_outcome(self, status: int, latency_seconds: float, execution_seconds: float | None) -> None:
         # A timer of the loop may fire a millisecond before its time: who is answered 504 was late all the same.
-        is_late = status == HTTPStatus.GATEWAY_TIMEOUT or latency_seconds >= self._deadline
-        self._requests.inc()
+        is_late = status == _LATE or latency_seconds >= self._deadline
+        self._requests.add(1)
         self._request_duration.observe(latency_seconds)
         if status >= 500 or is_late:
-            self._errors.inc()
+            self._errors.add(1)
         if latency_seconds > self._budget or is_late:
-            self._over_budget.inc()
+            self._over_budget.add(1)
         if execution_seconds is not None:
             self._execution_duration.observe(execution_seconds)
 
     def count_comparison(self, twin: str, *, is_match: bool, is_slower: bool, is_distinct: bool) -> None:
         """One pair compared with the twin of that short digest."""
-        compared, mismatched, compared_distinct, mismatched_distinct, slower = self._pairs_with(twin)
-        compared.inc()
-        if not is_match:
-            mismatched.inc()
-        if is_distinct:
-            compared_distinct.inc()
-        if is_distinct and not is_match:
-            mismatched_distinct.inc()
-        if is_slower:
-            slower.inc()
+        # All five, be it by nothing, so that a ratio never lacks one half.
+        self._compared.add(1, twin)
+        self._mismatched.add(not is_match, twin)
+        self._compared_distinct.add(is_distinct, twin)
+        self._mismatched_distinct.add(is_distinct and not is_match, twin)
+        self._slower.add(is_slower, twin)
 
     def observe_pair(
         self, twin: str, *, is_own_match: bool, divergence: float | None, execution_seconds: float | None
     ) -> None:
         """For people: what the two models of a compared pair themselves said, and how long the twin's ran."""
-        self._mismatched_before_escalation.labels(twin).inc(not is_own_match)
+        self._mismatched_before_escalation.add(not is_own_match, twin)
         if divergence is not None and self._divergence is not None:
-            self._divergence.labels(twin).observe(divergence)
+            self._divergence.observe(divergence, twin)
         if execution_seconds is not None:
-            self._execution_of_twin.labels(twin).observe(execution_seconds)
-
-    def _pairs_with(self, twin: str) -> tuple[Counter, ...]:
-        """The counters of that twin; each appears with its first pair, so that a ratio never lacks one half."""
-        counters = self._by_twin.get(twin)
-        if counters is None:
-            families = (
-                self._compared,
-                self._mismatched,
-                self._compared_distinct,
-                self._mismatched_distinct,
-                self._slower,
-            )
-            counters = self._by_twin[twin] = tuple(each.labels(twin) for each in families)
-        return counters
+            self._execution_of_twin.observe(execution_seconds, twin)
 
     def measure_divergence(self, limit: float) -> None:
         """From now on there is a divergence, and this is its limit."""
@@ -142,24 +99,24 @@ class Metrics:
 
     def count_predictions(self, said: str, rows: int) -> None:
         """So many answers of that class."""
-        self._predictions.labels(said).inc(rows)
+        self._predictions.add(rows, said)
 
     def count_dropped(self) -> None:
         """One sampled answer that could not be compared."""
-        self._dropped.inc()
+        self._dropped.add(1)
 
     def count_escalated(self) -> None:
         """One answer given by float instead, or sent to review."""
-        self._escalated.inc()
+        self._escalated.add(1)
 
     def count_escalation_refused(self, reason: str) -> None:
         """One answer of low confidence given all the same."""
-        self._escalations_refused.inc()
-        self._escalation_refusals.labels(reason).inc()
+        self._escalations_refused.add(1)
+        self._escalation_refusals.add(1, reason)
 
     def count_reviews_lost(self, reason: str, reviews: int = 1) -> None:
         """Reviews that the sink will never get."""
-        self._reviews_lost.labels(reason).inc(reviews)
+        self._reviews_lost.add(reviews, reason)
 
     def show_reviews_waiting(self, reviews: int) -> None:
         """How many the sink has not taken yet."""
@@ -167,27 +124,25 @@ class Metrics:
 
     def render_gates(self) -> bytes:
         """The counters alone, in the text format."""
-        self._count_outcomes()
+        for settle in self.before_rendering:
+            settle()
         return generate_latest(self.gates)
 
     def render_all(self) -> bytes:
         """Counters and histograms."""
-        self._count_outcomes()
-        for settle in self.before_rendering:
-            settle()
-        return generate_latest(self.gates) + generate_latest(self.people)
+        return self.render_gates() + generate_latest(self.people)
 
     def _count(self, name: str, text: str) -> Counter:
-        return Counter(name, text, registry=self.gates)
+        return Counter(name, text, self.gates)
 
     def _count_by_twin(self, name: str, text: str) -> Counter:
-        return Counter(name, text, (names.TWIN_LABEL,), registry=self.gates)
+        return Counter(name, text, self.gates, names.TWIN_LABEL)
 
     def _count_by_reason(self, name: str, text: str) -> Counter:
-        return Counter(name, text, (names.REASON_LABEL,), registry=self.people)
-
-    def _observe_by_twin(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, (names.TWIN_LABEL,), buckets=edges, registry=self.people)
+        return Counter(name, text, self.people, names.REASON_LABEL)
 
     def _observe(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, buckets=edges, registry=self.people)
+        return Histogram(name, text, edges, self.people)
+
+    def _observe_by_twin(self, name: str, text: str, edges: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, edges, self.people, names.TWIN_LABEL)

@@ -6,7 +6,7 @@ what is allowed.
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from sys import getsizeof
@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quanary.wire.inference import ELEMENT_BYTES, InputTensor, OutputTensor
+from quanary.wire.inference import BINARY, ELEMENT_BYTES, FlatInput, InputTensor, OutputTensor
 
 # By name, in the model's order.
 Tensors = Mapping[str, NDArray[Any]]
-Tensor = InputTensor | OutputTensor
+Tensor = InputTensor | FlatInput | OutputTensor
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
@@ -66,17 +66,18 @@ def read_tensors(
     arrays: dict[str, NDArray[Any]] = {}
     offset = 0
     for tensor in tensors:
-        if tensor.name in arrays:
-            message = f"tensor {quote(tensor.name)} is given twice"
+        name = tensor.name
+        if name in arrays:
+            message = f"tensor {quote(name)} is given twice"
             raise Malformed(message)
         size = _binary_size(tensor, len(tail) - offset)
-        _count(tensor)
+        count = _count(tensor)
         if size is None:
-            array = from_values(tensor, numbers[tensor.name]) if tensor.name in numbers else _from_json(tensor)
+            values = numbers[name] if name in numbers else _flat_values(tensor)
+            arrays[name] = _of_values(tensor, values, count)
         else:
-            array = from_bytes(tensor, tail[offset : offset + size])
+            arrays[name] = _of_bytes(tensor, tail[offset : offset + size], count)
             offset += size
-        arrays[tensor.name] = array.reshape(tensor.shape)
     if offset != len(tail):
         message = f"{len(tail)} bytes follow the JSON part; its tensors account for {offset}"
         raise Malformed(message)
@@ -84,29 +85,27 @@ def read_tensors(
 
 
 def from_bytes(tensor: Tensor, data: memoryview) -> NDArray[Any]:
-    """The flat array that `data` holds.
+    """The array that `data` holds.
 
     Raises:
         Malformed: `data` does not hold exactly the elements that the shape takes.
     """
-    count = _count(tensor)
-    if tensor.datatype == "BYTES":
-        return _strings(tensor, _length_prefixed(tensor, data, count), count)
-    expected = count * ELEMENT_BYTES[tensor.datatype]
-    if len(data) != expected:
-        message = f"{_name(tensor)}: found {len(data)} bytes; shape {shape_text(tensor.shape)} takes {expected}"
-        raise Malformed(message)
-    if tensor.datatype == "BOOL":
-        return np.frombuffer(data, np.uint8).astype(np.bool_)
-    array: NDArray[Any] = np.frombuffer(data, DTYPES[tensor.datatype])
-    # Tensors follow JSON of any length, so their first byte may lie anywhere.
-    return array if array.flags.aligned else array.copy()
+    return _of_bytes(tensor, data, _count(tensor))
+
+
+def from_values(tensor: Tensor, values: Sequence[Any] | NDArray[np.float64]) -> NDArray[Any]:
+    """The array of Python values, given flat: numbers, truth values, text or UTF-8.
+
+    Raises:
+        Malformed: they are not as many as the shape takes, or lie outside of the datatype.
+    """
+    return _of_values(tensor, values, _count(tensor))
 
 
 def to_bytes(array: NDArray[Any], datatype: str) -> bytes:
     """Elements in row-major order as the binary extension writes them."""
     if datatype != "BYTES":
-        return np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
+        return array.astype(DTYPES[datatype], copy=False).tobytes()
     items = [str(item).encode() for item in array.ravel().tolist()]
     return b"".join(len(item).to_bytes(LENGTH_BYTES, "little") + item for item in items)
 
@@ -122,12 +121,12 @@ def to_json(name: str, array: NDArray[Any], datatype: str) -> Any:
         raise Malformed(message)
     if datatype == "BYTES":
         return [str(item) for item in array.ravel().tolist()]
-    return np.ascontiguousarray(array).ravel()
+    return array.ravel()
 
 
 def _binary_size(tensor: Tensor, left: int) -> int | None:
     size = tensor.parameters.get("binary_data_size")
-    if (size is None) != bool(memoryview(tensor.data)):
+    if (size is None) == (tensor.data == BINARY):
         message = f"{_name(tensor)}: needs either data or the parameter binary_data_size"
         raise Malformed(message)
     if size is None:
@@ -142,7 +141,7 @@ def _count(tensor: Tensor) -> int:
     if tensor.datatype not in ELEMENT_BYTES:
         message = f"{_name(tensor)}: found datatype {quote(tensor.datatype)}; allowed: {', '.join(ELEMENT_BYTES)}"
         raise Malformed(message)
-    if min(tensor.shape, default=0) < 0:
+    if tensor.shape and min(tensor.shape) < 0:
         message = f"{_name(tensor)}: found shape {shape_text(tensor.shape)}; allowed: no negative dimension"
         raise Malformed(message)
     count = math.prod(tensor.shape)
@@ -152,6 +151,21 @@ def _count(tensor: Tensor) -> int:
         )
         raise Malformed(message)
     return count
+
+
+def _of_bytes(tensor: Tensor, data: memoryview, count: int) -> NDArray[Any]:
+    if tensor.datatype == "BYTES":
+        return _strings(tensor, _length_prefixed(tensor, data, count), count)
+    expected = count * ELEMENT_BYTES[tensor.datatype]
+    if len(data) != expected:
+        message = f"{_name(tensor)}: found {len(data)} bytes; shape {shape_text(tensor.shape)} takes {expected}"
+        raise Malformed(message)
+    if tensor.datatype == "BOOL":
+        return np.ndarray(tensor.shape, np.uint8, data).astype(np.bool_)
+    dtype = DTYPES[tensor.datatype]
+    array: NDArray[Any] = np.ndarray(tensor.shape, dtype, data)
+    # Tensors follow JSON of any length, so their first byte may lie anywhere; that of `bytes` lies well.
+    return array if array.flags.aligned else np.ndarray(tensor.shape, dtype, bytes(data))
 
 
 def _length_prefixed(tensor: Tensor, data: memoryview, count: int) -> list[str]:
@@ -181,49 +195,48 @@ def _strings(tensor: Tensor, items: Sequence[str], count: int) -> NDArray[Any]:
     _check_count(tensor, len(items), count)
     array = np.empty(count, np.object_)
     array[:] = items
-    return array
+    return array.reshape(tensor.shape)
 
 
-def from_values(tensor: Tensor, values: Sequence[Any] | NDArray[np.float64]) -> NDArray[Any]:
-    """The flat array of Python values: numbers, truth values, text or UTF-8.
-
-    Raises:
-        Malformed: they are not as many as the shape takes, or lie outside of the datatype.
-    """
-    count = _count(tensor)
+def _of_values(tensor: Tensor, values: Sequence[Any] | NDArray[np.float64], count: int) -> NDArray[Any]:
     if tensor.datatype == "BYTES":
         return _strings(tensor, [_text(tensor, each) if isinstance(each, bytes) else each for each in values], count)
     _check_count(tensor, len(values), count)
+    dtype = DTYPES[tensor.datatype]
     try:
-        return _narrow(values, DTYPES[tensor.datatype])
+        if tensor.datatype == "FP32" and count <= _PACKED_LIMIT and not isinstance(values, np.ndarray):
+            # Packing raises OverflowError, and is several times as fast as what numpy needs to.
+            return np.ndarray(tensor.shape, dtype, _packer(count)(*values))
+        return _narrow(values, dtype).reshape(tensor.shape)
     except (OverflowError, FloatingPointError):
         message = f"{_name(tensor)}: a value lies outside of {tensor.datatype}"
         raise Malformed(message) from None
 
 
-def _from_json(tensor: Tensor) -> NDArray[Any]:
-    if tensor.datatype == "FP16":
-        message = f"{_name(tensor)}: FP16 has no JSON form; send it in binary"
-        raise Malformed(message)
-    return from_values(tensor, _flat_values(tensor))
-
-
 def _narrow(values: Sequence[Any] | NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind != "f":
         return np.array(values, dtype)
-    if dtype.itemsize == 4 and not isinstance(values, np.ndarray) and len(values) <= _PACKED_LIMIT:
-        # Packing raises OverflowError, and is several times as fast as what numpy needs to.
-        return np.frombuffer(struct.pack(f"<{len(values)}f", *values), dtype)
     # By way of FP64: numpy turns a list's overflow into infinity, an array's into an error.
     with np.errstate(over="raise"):
         return np.asarray(values, np.float64).astype(dtype)
 
 
+@cache
+def _packer(count: int) -> Callable[..., bytes]:
+    return struct.Struct(f"<{count}f").pack
+
+
 def _flat_values(tensor: Tensor) -> list[Any]:
+    if isinstance(tensor, FlatInput):
+        return tensor.data
+    if tensor.datatype == "FP16":
+        message = f"{_name(tensor)}: FP16 has no JSON form; send it in binary"
+        raise Malformed(message)
     text = bytes(tensor.data)
-    is_nested = 1 < len(tensor.shape) <= _RANK_LIMIT and text[1:64].lstrip()[:1] == b"["
+    rank = len(tensor.shape)
+    is_nested = 1 < rank <= _RANK_LIMIT and text[1:64].lstrip()[:1] == b"["
     try:
-        values = _data_decoder(DTYPES[tensor.datatype].kind, len(tensor.shape) if is_nested else 1).decode(text)
+        values = _data_decoder(tensor.datatype, rank if is_nested else 1).decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"{_name(tensor)}: data: {error}"
         raise Malformed(message) from None
@@ -237,8 +250,8 @@ def _flat_values(tensor: Tensor) -> list[Any]:
 
 
 @cache
-def _data_decoder(kind: str, depth: int) -> msgspec.json.Decoder[Any]:
-    wanted: Any = _PYTHON_TYPES[kind]
+def _data_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
+    wanted: Any = _PYTHON_TYPES[DTYPES[datatype].kind]
     for _ in range(depth):
         wanted = list[wanted]
     return msgspec.json.Decoder(wanted)

@@ -2,29 +2,43 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Final, Protocol
 
-from quanary.server.asgi import CLOSE, Bodies, HttpQuestion, Receive, Refused, Scope, header
-from quanary.server.comparison import TURN_SHARE, origin_of
-from quanary.server.data_plane import OWN_ANSWERS, Answer, DataPlane, Observer, Policy, Question, refusal
-from quanary.server.deadline import Deadlines
-from quanary.server.metrics import Metrics
-from quanary.server.statistics import Statistics
-from quanary.wire.inference import (
-    ASKER_HEADER,
-    CRITICAL,
-    ESCALATION_HEADER,
-    EXECUTION_HEADER,
-    HEADER_LENGTH,
-    HOPS_HEADER,
-)
+from msgspec.structs import replace
 
+from quanary.server.bodies import Bodies
+from quanary.server.comparison import TURN_SHARE, origin_of
+from quanary.server.data_plane import (
+    CLOSE,
+    OWN_ANSWERS,
+    Answer,
+    DataPlane,
+    Observer,
+    Policy,
+    Question,
+    Refused,
+    refusal,
+)
+from quanary.server.deadline import Deadlines
+from quanary.server.http.question import HttpQuestion
+from quanary.server.http.request import HttpRequest
+from quanary.server.metrics import Metrics
+from quanary.server.soon import Soon, follow
+from quanary.server.statistics import Statistics
+from quanary.server.turn import Turn
+from quanary.wire.inference import ASKER_HEADER, CRITICAL, ESCALATION_HEADER, EXECUTION_HEADER, HOPS_HEADER
+
+Headers = Mapping[bytes, bytes]  # of a request, by name in lower case
 TWIN_WAITING_LIMIT: Final = 32
 ESCALATIONS_LIMIT: Final = 32
 LOADING: Final = "the model is being loaded"
+_ESCALATION: Final = ESCALATION_HEADER.encode()
+_ASKER: Final = ASKER_HEADER.encode()
+_HOPS: Final = HOPS_HEADER.encode()
+_EXECUTION: Final = EXECUTION_HEADER.encode()
 
 
 @dataclass
@@ -49,22 +63,40 @@ class Front:
         """Whether new requests should come here."""
         return self.plane is not None and not self.is_draining
 
-    async def infer(self, question: Question, policy: Policy = OWN_ANSWERS) -> Answer:
+    def infer(self, question: Question, policy: Policy = OWN_ANSWERS) -> Awaitable[Answer]:
         """An answer by the deadline, whatever the model does."""
         if self.plane is None:
             return refusal(503, LOADING)
+        answer = self.plane.infer(question, policy)
+        if isinstance(answer, Soon):
+            return self.deadlines.limit(answer, self._late)
+        return answer if isinstance(answer, Answer) else self._in_time(answer)
+
+    async def _in_time(self, coming: Awaitable[Answer]) -> Answer:
         try:
             with self.deadlines.hold():
-                return await self.plane.infer(question, policy)
+                return await coming
         except TimeoutError:
-            return refusal(504, f"no answer within {self.deadline_seconds:g} s")
+            return self._late()
+
+    def let_go(self, size: int, answer: Answer) -> Answer:
+        """The answer to a body of so many bytes is made: it is no longer held."""
+        self.bodies.release(size)
+        return answer
+
+    def _late(self) -> Answer:
+        return refusal(504, f"no answer within {self.deadline_seconds:g} s")
 
 
 class Traffic(Protocol):
     """What one kind of askers means for the inference route."""
 
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
-        """An answer to an inference request."""
+    def infer(self, request: HttpRequest) -> Awaitable[Answer]:
+        """An answer to an inference request, at once if it is there.
+
+        Raises:
+            ClientGone: nobody waits for it any more.
+        """
         ...
 
     def after(self, answer: Answer) -> None:
@@ -84,32 +116,46 @@ class UserTraffic:
         self._metrics = metrics
         self._critical = critical
 
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
+    def infer(self, request: HttpRequest) -> Awaitable[Answer]:
         """An answer to a request over HTTP."""
+        try:
+            content = self._front.bodies.take_whole(request)
+        except Refused as refused:
+            return self.refuse(refused.answer, request.headers)
+        if content is None:
+            return self._infer_later(request)
+        answer = self.ask(HttpQuestion.of(content, request.headers), request.headers)
+        return follow(answer, partial(self._front.let_go, len(content)))
+
+    async def _infer_later(self, request: HttpRequest) -> Answer:
         with self._front.bodies.hold() as body:
             try:
-                content = await body.read(scope, receive)
+                content = await body.read(request)
             except Refused as refused:
-                return self.refuse(refused.answer, scope["headers"])
-            return await self.ask(HttpQuestion(content, header(scope, HEADER_LENGTH)), scope["headers"])
+                return self.refuse(refused.answer, request.headers)
+            return await self.ask(HttpQuestion.of(content, request.headers), request.headers)
 
-    async def ask(self, question: Question, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+    def ask(self, question: Question, headers: Headers) -> Awaitable[Answer]:
         """An answer; its latency runs from the complete question, so that a slow client harms no model."""
         is_critical = self._is_critical(headers)
         started = time.perf_counter()
-        answer = await self._front.infer(question, self.critical_policy if is_critical else self.policy)
-        return self._counted(answer, time.perf_counter() - started, is_critical=is_critical)
+        answer = self._front.infer(question, self.critical_policy if is_critical else self.policy)
+        return follow(answer, partial(self._counted, started, is_critical))
 
-    def refuse(self, answer: Answer, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+    def refuse(self, answer: Answer, headers: Headers) -> Answer:
         """The answer to a question that never came in whole."""
-        return self._counted(answer, 0, is_critical=self._is_critical(headers))
+        return self._counted(time.perf_counter(), self._is_critical(headers), answer)
 
-    def _is_critical(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        return self._critical is not None and self._critical in headers
+    def _is_critical(self, headers: Headers) -> bool:
+        if self._critical is None or (said := headers.get(self._critical[0])) is None:
+            return False
+        # The header may have come more than once.
+        return said == self._critical[1] or self._critical[1] in said.split(b", ")
 
-    def _counted(self, answer: Answer, latency_seconds: float, *, is_critical: bool) -> Answer:
+    def _counted(self, started: float, is_critical: bool, answer: Answer) -> Answer:
         if is_critical:
-            return replace(answer, inference=None)
+            return answer.unseen()
+        latency_seconds = time.perf_counter() - started
         seconds = answer.inference.execution_seconds if answer.inference else None
         self._metrics.count_answer(answer.status, latency_seconds, seconds)
         self._front.statistics.count(latency_seconds, seconds)
@@ -130,62 +176,79 @@ class TwinTraffic:
         self.policy: Policy = OWN_ANSWERS
         self.observers: list[Observer] = []
         self._front = front
-        self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._turn = Turn(TWIN_WAITING_LIMIT)
         self._escalations = 0
 
-    async def infer(self, scope: Scope, receive: Receive) -> Answer:
+    def infer(self, request: HttpRequest) -> Awaitable[Answer]:
         """An answer with the model's execution time; one that a user waits for takes no turn."""
-        if header(scope, ESCALATION_HEADER) is not None:
-            return await self._escalated(scope, receive)
-        if self._waiting >= TWIN_WAITING_LIMIT:
-            return refusal(503, f"{self._waiting} questions of twins wait already").adding(CLOSE)
-        self._waiting += 1
+        if (cause := request.headers.get(_ESCALATION)) is not None:
+            return self._ask_for_user(request, cause)
+        if self._turn.is_full:
+            return refusal(503, f"{TWIN_WAITING_LIMIT} questions of twins wait already").adding(CLOSE)
+        if not self._turn.try_take():
+            return self._wait_and_ask(request)
         try:
-            answer = await self._in_turn(scope, receive)
-        finally:
-            self._waiting -= 1
-        if answer.inference is None:
-            return answer
-        asker, hops = origin_of(header(scope, ASKER_HEADER), header(scope, HOPS_HEADER))
-        seconds = f"{answer.inference.execution_seconds:.9f}".encode()
-        asked = replace(answer.inference, asker=asker, hops=hops)
-        return replace(answer, inference=asked).adding((EXECUTION_HEADER.encode(), seconds))
-
-    async def _escalated(self, scope: Scope, receive: Receive) -> Answer:
-        is_critical = header(scope, ESCALATION_HEADER) == CRITICAL.encode()
-        if self._escalations >= ESCALATIONS_LIMIT and not is_critical:
-            return refusal(503, f"{self._escalations} escalated questions wait already").adding(CLOSE)
-        self._escalations += 1
-        try:
-            with self._front.bodies.hold() as body:
-                content = await body.read(scope, receive)
-                answer = await self._front.infer(HttpQuestion(content, header(scope, HEADER_LENGTH)))
+            content = self._front.bodies.take_whole(request)
         except Refused as refused:
+            self._turn.release()
             return refused.answer
-        finally:
-            self._escalations -= 1
-        # The server that escalated counts and compares it.
-        return replace(answer, inference=None)
+        if content is None:
+            self._turn.release()
+            return self._wait_and_ask(request)
+        return follow(self._ask(request, content), partial(self._let_go, len(content)))
 
-    async def _in_turn(self, scope: Scope, receive: Receive) -> Answer:
+    def _let_go(self, size: int, answer: Answer) -> Answer:
+        self._turn.release()
+        return self._front.let_go(size, answer)
+
+    async def _wait_and_ask(self, request: HttpRequest) -> Answer:
         with self._front.bodies.hold() as body:
             try:
-                content = await body.read(scope, receive)
+                content = await body.read(request)
                 async with asyncio.timeout(self._front.deadline_seconds * TURN_SHARE):
-                    await self._turn.acquire()
+                    await self._turn.take()
             except Refused as refused:
                 return refused.answer
             except TimeoutError:
                 # Not 504: the model was never asked, so it must not be blamed.
                 return refusal(503, "the turn of this question did not come")
             try:
-                return await self._front.infer(HttpQuestion(content, header(scope, HEADER_LENGTH)), self.policy)
+                return await self._ask(request, content)
             finally:
                 self._turn.release()
+
+    def _ask(self, request: HttpRequest, content: bytes) -> Awaitable[Answer]:
+        answer = self._front.infer(HttpQuestion.of(content, request.headers), self.policy)
+        return follow(answer, partial(_with_origin, request))
+
+    async def _ask_for_user(self, request: HttpRequest, cause: bytes) -> Answer:
+        if self._escalations >= ESCALATIONS_LIMIT and cause != CRITICAL.encode():
+            return refusal(503, f"{self._escalations} escalated questions wait already").adding(CLOSE)
+        self._escalations += 1
+        try:
+            with self._front.bodies.hold() as body:
+                content = await body.read(request)
+                answer = await self._front.infer(HttpQuestion.of(content, request.headers))
+        except Refused as refused:
+            return refused.answer
+        finally:
+            self._escalations -= 1
+        # The server that escalated counts and compares it.
+        return answer.unseen()
 
     def after(self, answer: Answer) -> None:
         """Show what a twin asked to those who watch inputs; a comparison of a comparison would never end."""
         if answer.inference is not None:
             for each in self.observers:
                 each.see(answer.inference)
+
+
+def _with_origin(request: HttpRequest, answer: Answer) -> Answer:
+    """With the model's execution time for the twin, and with who asked for those who watch."""
+    if answer.inference is None:
+        return answer
+    asker, hops = origin_of(request.headers.get(_ASKER), request.headers.get(_HOPS))
+    seconds = (_EXECUTION, b"%.9f" % answer.inference.execution_seconds)
+    return Answer(
+        answer.status, answer.body, (*answer.headers, seconds), replace(answer.inference, asker=asker, hops=hops)
+    )

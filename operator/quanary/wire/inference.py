@@ -47,16 +47,27 @@ ELEMENT_BYTES: Final = {
 }
 
 Parameters = dict[str, str | int | float | bool]
+BINARY: Final = msgspec.Raw(b"")  # in place of a tensor's data: they follow the JSON part
 
 
 class InputTensor(msgspec.Struct, frozen=True):
-    """One input; `data` stays undecoded until its datatype is known. Empty data means binary."""
+    """One input; `data` stays undecoded until its datatype is known."""
 
     name: str
     shape: list[int]
     datatype: str
     parameters: Parameters = {}
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = BINARY
+
+
+class FlatInput(msgspec.Struct, frozen=True):
+    """One input of floats whose data, flat JSON, are read along with it."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[float]
+    parameters: Parameters = {}
 
 
 class RequestedOutput(msgspec.Struct, frozen=True):
@@ -75,14 +86,23 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     outputs: list[RequestedOutput] = []
 
 
+class FlatRequest(msgspec.Struct, frozen=True):
+    """A request all of whose inputs are floats in flat JSON."""
+
+    inputs: list[FlatInput]
+    id: str | None = None
+    parameters: Parameters = {}
+    outputs: list[RequestedOutput] = []
+
+
 class OutputTensor(msgspec.Struct, frozen=True):
-    """One output of an answer, its data undecoded; empty data means binary."""
+    """One output of an answer, its data undecoded."""
 
     name: str
     shape: list[int]
     datatype: str
     parameters: Parameters = {}
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = BINARY
 
 
 class InferenceResponse(msgspec.Struct, frozen=True):

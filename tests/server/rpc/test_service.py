@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2
 
-from quanary.server.asgi import BODY_LIMIT_BYTES
+from quanary.server.bodies import BODY_LIMIT_BYTES
 from quanary.server.engine import Engine
 from quanary.server.rpc import health as health_module
 from quanary.server.rpc import inference_pb2 as pb

@@ -1,7 +1,7 @@
 """The comparison with the twin: which answers are compared, how far two are apart, and who asks whom.
 
-`sampler` picks, `measure` and `divergence` judge, `pairs` wait, `comparison` asks the `twin`, `verdict` reads what it
-says; `predictions` counts what the model says by class.
+`sampler` picks, `pairs` wait, `comparison` asks the `twin`, `tally` counts what `verdict` reads out of its answers, by
+`measure` and `divergence`; `predictions` counts what the model says by class.
 """
 
 from quanary.server.comparison.comparison import TURN_SHARE, Comparison, Relay, TwinSettings

@@ -7,7 +7,6 @@ dropped and counted. A refused connection means that there is no twin now; that 
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -18,10 +17,11 @@ from quanary.server.ask import TwinConnection
 from quanary.server.client import Broken, Response, Unreachable
 from quanary.server.comparison.divergence import Incomparable
 from quanary.server.comparison.measure import Measure
-from quanary.server.comparison.pairs import Pair, Waiting
+from quanary.server.comparison.pairs import Pair, Question, Waiting
 from quanary.server.comparison.sampler import Sampler
+from quanary.server.comparison.tally import Tally
 from quanary.server.comparison.twin import CONNECTION_SECONDS, Twin
-from quanary.server.comparison.verdict import Undecided, Verdict, digest_of, judge
+from quanary.server.comparison.verdict import Undecided, Verdict, digest_of
 from quanary.server.data_plane import Inference
 from quanary.server.messages import Signature, write_request
 from quanary.server.metrics import Metrics
@@ -36,8 +36,6 @@ TURN_SHARE: Final = 0.5
 # Only a twin that is stuck takes longer than both.
 GRACE_SECONDS: Final = 1.0
 PROBE_PATH: Final = "/v2/health/live"
-# Arithmetic on more than this leaves the event loop, where users' requests are.
-LARGE_BYTES: Final = 2**16
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +67,7 @@ class Comparison:
         self._metrics = metrics
         self._waiting = Waiting()
         self._twin = Twin()
+        self._tally = Tally(measure, settings.variant, sampler, metrics)
 
     def see(self, inference: Inference) -> None:
         """Take a user's answer that has left, if it is sampled and a twin may be there."""
@@ -84,15 +83,15 @@ class Comparison:
         if not self._twin.is_absent and 0 < inference.hops < HOPS_LIMIT and inference.asker and not is_asker_itself:
             self._offer(inference, self._sampler.key(inference.inputs), inference.asker, inference.hops + 1)
 
-    def _offer(self, inference: Inference, key: bytes, asker: str, hops: int) -> None:
+    def _offer(self, inference: Inference, key: int, asker: str, hops: int) -> None:
         if self._twin.is_busy:
             self._metrics.count_dropped()
             return
         own = inference.own[self._measure.output]
         given = inference.outputs.get(self._measure.output, own)
-        kept = self._measure.keep(own), None if given is own else self._measure.keep(given)
-        pair = Pair(key, inference.inputs, *kept, inference.execution_seconds, asker, hops)
-        if not self._waiting.offer(pair):
+        held = self._measure.hold(own), None if given is own else self._measure.hold(given)
+        pair = Pair(key, *held, inference.execution_seconds)
+        if not self._waiting.offer(Question(inference.inputs, pair, asker, hops)):
             self._metrics.count_dropped()
 
     async def run(self) -> None:
@@ -106,13 +105,13 @@ class Comparison:
             while True:
                 await self._compare(connection, await self._waiting.take())
 
-    async def _compare(self, connection: TwinConnection, pair: Pair) -> None:
+    async def _compare(self, connection: TwinConnection, question: Question) -> None:
         if self._twin.is_absent:
             return
         try:
             # The asker knows its own answer: it takes part in nothing if the twin is the asker itself.
-            if not self._is_relayed(pair) or await self._digest(connection) != pair.asker:
-                await self._ask(connection, pair)
+            if not self._is_relayed(question) or await self._digest(connection) != question.asker:
+                await self._ask(connection, question)
         except Unreachable:
             self._twin.refused_connection()
         except (Undecided, Broken, Malformed, Incomparable):
@@ -122,8 +121,8 @@ class Comparison:
             _log.exception("comparison failed")
             self._metrics.count_dropped()
 
-    def _is_relayed(self, pair: Pair) -> bool:
-        return pair.asker != self._settings.digest
+    def _is_relayed(self, question: Question) -> bool:
+        return question.asker != self._settings.digest
 
     async def _digest(self, connection: TwinConnection) -> str:
         """The twin's model; at most one small question in 10 s for each asker, and no inference, keeps it known."""
@@ -135,54 +134,40 @@ class Comparison:
             self._twin.learn(digest_of(answer), connection.opened_at)
         return self._twin.digest
 
-    async def _ask(self, connection: TwinConnection, pair: Pair) -> None:
+    async def _ask(self, connection: TwinConnection, question: Question) -> None:
         if self._twin.is_busy:
             raise Undecided
-        parts = write_request(pair.inputs, self._measure.output, self._signature)
-        headers = f"{HEADER_LENGTH}: {len(parts[0])}\r\n{ASKER_HEADER}: {pair.asker}\r\n{HOPS_HEADER}: {pair.hops}\r\n"
+        parts = write_request(question.inputs, self._measure.output, self._signature)
+        origin = f"{ASKER_HEADER}: {question.asker}\r\n{HOPS_HEADER}: {question.hops}\r\n"
+        headers = f"{HEADER_LENGTH}: {len(parts[0])}\r\n{origin}"
         try:
             answer = await connection.ask("POST", self._path, headers, parts, self._patience_seconds)
         except TimeoutError:
-            self._count_no_answer(pair, self._twin.last_digest)
+            self._count_no_answer(question, self._twin.last_digest)
             return
         digest = digest_of(answer)
         self._twin.learn(digest, connection.opened_at)
-        if digest not in (self._settings.digest, pair.asker):
-            await self._take(pair, digest, answer)
+        if digest not in (self._settings.digest, question.asker):
+            await self._take(question, digest, answer)
 
-    async def _take(self, pair: Pair, digest: str, answer: Response) -> None:
+    async def _take(self, question: Question, digest: str, answer: Response) -> None:
         # An overloaded or starting twin says nothing of its model, nor does one that serves another name.
-        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if answer.status == 503:
             self._twin.refused_question()
             raise Undecided
         self._twin.took_question()
-        if answer.status == HTTPStatus.OK:
-            self._count(pair, digest, await self._judge(pair, answer))
-        elif answer.status == HTTPStatus.BAD_REQUEST or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._count_no_answer(pair, digest)
+        if answer.status == 200:
+            await self._tally.add(question.pair, digest, answer)
+        elif answer.status == 400 or answer.status >= 500:
+            self._count_no_answer(question, digest)
         else:
             raise Undecided
 
-    async def _judge(self, pair: Pair, answer: Response) -> Verdict:
-        if len(answer.body) > LARGE_BYTES:
-            return await asyncio.to_thread(judge, pair, answer, self._measure, self._settings.variant)
-        return judge(pair, answer, self._measure, self._settings.variant)
-
-    def _count_no_answer(self, pair: Pair, twin: str) -> None:
+    def _count_no_answer(self, question: Question, twin: str) -> None:
         """INT8 owes float an answer: none is a mismatch, or those it fails on would go unseen."""
-        if self._settings.variant != "float" or twin in ("", pair.asker):
+        if self._settings.variant != "float" or twin in ("", question.asker):
             raise Undecided
-        self._count(pair, twin, Verdict.no_answer())
-
-    def _count(self, pair: Pair, twin: str, verdict: Verdict) -> None:
-        is_new = self._sampler.is_new(twin, pair.key)
-        self._metrics.count_comparison(twin, is_match=verdict.is_match, is_slower=verdict.is_slower, is_distinct=is_new)
-        self._metrics.observe_pair(
-            twin,
-            is_own_match=verdict.is_own_match,
-            divergence=verdict.divergence,
-            execution_seconds=verdict.execution_seconds,
-        )
+        self._tally.count(question.pair, twin, Verdict.no_answer())
 
 
 class Relay:

@@ -39,7 +39,7 @@ def top1(output: Array) -> Array:
     if rows.size == rows.shape[-1] > 1:
         place = int(rows.argmax())
         # The first NaN of a row passes for its largest value.
-        return np.full(rows.shape[:-1], NO_ANSWER if math.isnan(rows.item(place)) else place)
+        return np.array(NO_ANSWER if math.isnan(rows.item(place)) else place).reshape(rows.shape[:-1])
     largest = rows.max(axis=-1)
     said = rows.argmax(axis=-1) if rows.shape[-1] > 1 else (largest > 0.5).astype(np.int64)
     return np.where(np.isnan(largest), NO_ANSWER, said)

@@ -14,6 +14,7 @@ from quanary.wire.launch import ServeArguments
 from quanary.wire.report import RefusedError
 
 TOP1: Final = "top1"
+SMALL_BYTES: Final = 4096
 # By its name in the arguments, each with the largest limit that something could still exceed.
 SOFT: Final[dict[str, tuple[Callable[[Array, Array], float], float]]] = {
     "kullbackleibler": (divergence.kullback_leibler, 13.0),  # nats; no probability counts as less than 1e-6
@@ -57,18 +58,23 @@ class Measure:
         return self.name == TOP1
 
     def keep(self, output: Array) -> Array:
-        """What must be remembered of an answer until it is compared."""
-        if self.is_top1:
+        """What counts of an answer when it is compared."""
+        return divergence.top1(output) if self.is_top1 else output
+
+    def hold(self, output: Array) -> Array:
+        """What must be remembered of an answer until it is compared: of a small one all, that costs the user less."""
+        if self.is_top1 and output.nbytes > SMALL_BYTES:
             return divergence.top1(output)
         # A part of a larger answer (of a batch, say) would keep all of it in memory.
         return output if output.base is None else output.copy()
 
     def apart(self, of_float: Array, of_int8: Array) -> float:
-        """How far two kept answers are apart.
+        """How far two answers are apart, be they whole or what was held of them.
 
         Raises:
             Incomparable: the measure is not defined on float's.
         """
+        of_float, of_int8 = self.keep(of_float), self.keep(of_int8)
         if of_float.shape != of_int8.shape or of_float.dtype.kind != of_int8.dtype.kind:
             return float("inf")
         if self.is_top1:

@@ -27,25 +27,29 @@ class Predictions:
         self._metrics = metrics
         self._known: set[str] = set()
         self._seen: list[Array] = []
+        self._values = 0
         metrics.before_rendering.append(self._count)
 
     def see(self, inference: Inference) -> None:
         """Count each row's class, some answers together: by itself it is a tenth of a tiny model's request."""
         output = inference.own[self._measure.output]
-        if output.size > VALUES_LIMIT:
+        if not 0 < output.size <= VALUES_LIMIT:
             return
-        if self._seen and (output.shape[1:] != self._seen[0].shape[1:] or not output.shape):
+        if self._seen and output.shape != self._seen[0].shape:
             self._count()
         self._seen.append(output)
-        if len(self._seen) >= SEEN_TOGETHER or output.size > VALUES_LIMIT // SEEN_TOGETHER:
+        self._values += output.size
+        if len(self._seen) >= SEEN_TOGETHER or self._values >= VALUES_LIMIT:
             self._count()
 
     def _count(self) -> None:
         if not self._seen:
             return
-        seen = np.concatenate(self._seen) if len(self._seen) > 1 else self._seen[0]
+        # Of one shape: what is no batch becomes a row of one, not a part of a longer row.
+        said = self._measure.keep(np.vstack(self._seen))
         self._seen.clear()
-        for each, rows in Counter(self._measure.keep(seen).ravel().tolist()).items():
+        self._values = 0
+        for each, rows in Counter(said.ravel().tolist()).items():
             self._metrics.count_predictions(self._label(str(each)), rows)
 
     def _label(self, said: str) -> str:

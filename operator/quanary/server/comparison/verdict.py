@@ -1,7 +1,8 @@
 """What an answer of the twin says of a pair."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from quanary.api.names import Variant
 from quanary.server.client import Response
@@ -19,8 +20,7 @@ class Undecided(Exception):  # noqa: N818
     """The twin said nothing of the model."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """One pair, judged."""
 
     is_match: bool  # of what users get
@@ -80,8 +80,7 @@ def _output(answer: Response, measure: Measure) -> Array:
     outputs = read_response(answer.body, None if head is None else head.encode())
     if measure.output not in outputs:
         raise Undecided
-    output = outputs[measure.output]
-    return measure.keep(output) if measure.is_top1 else output
+    return outputs[measure.output]
 
 
 def _execution_seconds(answer: Response) -> float:

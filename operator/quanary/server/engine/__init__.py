@@ -4,14 +4,17 @@
 seen by the gates and by the comparison as if the model did it.
 """
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
+import msgspec
 from numpy.typing import NDArray
 
+from quanary.server.soon import There
 from quanary.server.tensors import Tensors
 
 
-class Execution(NamedTuple):
+class Execution(There, msgspec.Struct, frozen=True):
     """All outputs in the model's order, and how long the model itself runs on this input when it runs alone."""
 
     outputs: dict[str, NDArray[Any]]
@@ -25,6 +28,6 @@ class Overloaded(RuntimeError):  # noqa: N818
 class Engine(Protocol):
     """Whoever turns inputs into outputs."""
 
-    async def infer(self, inputs: Tensors) -> Execution:
-        """Run the model; whatever it raises, but `Overloaded`, is the model's failure."""
+    def infer(self, inputs: Tensors) -> Awaitable[Execution]:
+        """Run the model; whatever that raises, at once or when awaited, but `Overloaded`, is the model's failure."""
         ...

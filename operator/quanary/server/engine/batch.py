@@ -1,6 +1,5 @@
 """Requests that wait for the model, and how several of them become one run and several answers again."""
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from quanary.server.engine import Execution
 from quanary.server.session import Session
+from quanary.server.soon import Soon
 from quanary.server.tensors import Tensors
 
 
@@ -53,15 +54,15 @@ class Plan:
 ALONE: Final = Plan(Limit(1, 0), (1.0,))  # for a model that nothing is known of
 
 
-class Waiting:
-    """A request that waits. `rest` are its shapes without the first axis: only the same ones can run as one."""
+class Waiting(Soon[Execution]):
+    """An execution that waits. `rest` are its shapes without the first axis: only the same ones can run as one."""
 
-    __slots__ = ("elements", "future", "inputs", "rest", "rows")
+    __slots__ = ("elements", "inputs", "rest", "rows")
 
-    def __init__(self, inputs: Tensors, future: "asyncio.Future[Execution]") -> None:
+    def __init__(self, inputs: Tensors) -> None:
         """Measure `inputs`. Scalars, and inputs that differ in their rows, have no rows: they run alone."""
+        super().__init__()
         self.inputs = inputs
-        self.future = future
         self.rows = -1
         self.elements = 0
         self.rest: list[tuple[int, ...]] = []
@@ -72,8 +73,10 @@ class Waiting:
             self.elements += array.size
             self.rest.append(shape[1:])
 
+    @override
     def give_up(self) -> None:
-        """Let go of the inputs of one that is cancelled: it may stay in the backlog for long, counted by nobody."""
+        """Let go of the inputs: it may stay in the backlog for long, counted by nobody."""
+        super().give_up()
         self.inputs = {}
 
 
@@ -82,11 +85,11 @@ Outcome = Execution | Exception
 
 
 def take(backlog: deque[Waiting], limit: Limit) -> list[Waiting]:
-    """The first of the backlog and as many like it as fit, in order; they leave the backlog, and so do cancelled ones.
+    """The first of the backlog and as many like it as fit, in order; they leave the backlog, and so do those given up.
 
-    Empty if all were cancelled.
+    Empty if all were.
     """
-    while backlog and backlog[0].future.cancelled():
+    while backlog and backlog[0].is_over:
         backlog.popleft()
     if not backlog:
         return []
@@ -99,7 +102,7 @@ def take(backlog: deque[Waiting], limit: Limit) -> list[Waiting]:
         is_fitting = rows + each.rows <= limit.rows and elements + each.elements <= limit.elements
         if not is_fitting or not each.rows or each.rest != taken[0].rest:
             left.append(each)
-        elif not each.future.cancelled():
+        elif not each.is_over:
             taken.append(each)
             rows, elements = rows + each.rows, elements + each.elements
     backlog.clear()
@@ -144,13 +147,3 @@ def _run_alone(session: Session, waiting: Waiting) -> Outcome:
     except Exception as error:  # noqa: BLE001  whatever it is, it is the asker's answer
         return error
     return Execution(outputs, time.perf_counter() - started)
-
-
-def hand_over(waiting: Waiting, outcome: Outcome) -> None:
-    """Give the asker what there is for it, if it still waits."""
-    if waiting.future.done():
-        return
-    if isinstance(outcome, Execution):
-        waiting.future.set_result(outcome)
-    else:
-        waiting.future.set_exception(outcome)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 
 from quanary.server.engine import Engine, Execution
-from quanary.server.engine.batch import Plan, Waiting, hand_over, run, take
+from quanary.server.engine.batch import Plan, Waiting, run, take
 from quanary.server.engine.room import Room
 from quanary.server.session import Session
 from quanary.server.tensors import Tensors
@@ -21,21 +22,20 @@ class InlineEngine:
         self._large = large
         self._backlog: deque[Waiting] = deque()
 
-    async def infer(self, inputs: Tensors) -> Execution:
-        """Run the model at the end of this turn; one that is cancelled before never runs.
+    def infer(self, inputs: Tensors) -> Awaitable[Execution]:
+        """Run the model at the end of this turn; one that is given up before never runs.
 
         Raises:
             Overloaded: too many wait already.
         """
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(inputs, loop.create_future())
+        waiting = Waiting(inputs)
         if waiting.elements > self._plan.tiny_elements:
-            return await self._large.infer(inputs)
+            return self._large.infer(inputs)
         self._room.enter()
         if not self._backlog:
-            loop.call_soon(self._run_all)
+            asyncio.get_running_loop().call_soon(self._run_all)
         self._backlog.append(waiting)
-        return await waiting.future
+        return waiting
 
     def _run_all(self) -> None:
         while before := len(self._backlog):
@@ -45,4 +45,4 @@ class InlineEngine:
                 return
             self._room.count_batch(len(batch))
             for waiting, outcome in zip(batch, run(self._session, batch, self._plan), strict=True):
-                hand_over(waiting, outcome)
+                waiting.settle(outcome)

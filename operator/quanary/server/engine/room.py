@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
 from quanary.server.engine import Overloaded
+from quanary.server.series import Histogram
 from quanary.wire import metrics as names
 
 WAITING_LIMIT: Final = 128
@@ -18,7 +19,7 @@ class Room:
         self._limit = limit
         self._held = 0
         sizes = [2**power for power in range(8)]
-        self._batch_size = Histogram(names.BATCH_SIZE, "requests of one inference", buckets=sizes, registry=registry)
+        self._batch_size = Histogram(names.BATCH_SIZE, "requests of one inference", sizes, registry)
         queued = Gauge(names.QUEUED, "requests that wait for the model or are in it", registry=registry)
         queued.set_function(lambda: self._held)
 

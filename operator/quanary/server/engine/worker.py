@@ -5,9 +5,10 @@ import contextlib
 import queue
 import threading
 from collections import deque
+from collections.abc import Awaitable
 
 from quanary.server.engine import Execution
-from quanary.server.engine.batch import Outcome, Plan, Waiting, hand_over, run, take
+from quanary.server.engine.batch import Outcome, Plan, Waiting, run, take
 from quanary.server.engine.room import Room
 from quanary.server.session import Session
 from quanary.server.tensors import Tensors
@@ -21,24 +22,22 @@ class WorkerEngine:
         self._session = session
         self._plan = plan
         self._room = room
+        self._loop = asyncio.get_running_loop()
         self._incoming: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="inference", daemon=True).start()
 
-    async def infer(self, inputs: Tensors) -> Execution:
-        """Run the model when its turn comes; one that is cancelled before never runs.
+    def infer(self, inputs: Tensors) -> Awaitable[Execution]:
+        """Run the model when its turn comes; one that is given up before never runs.
+
+        One that was just taken into a batch makes that fail, and the others have a run each.
 
         Raises:
             Overloaded: too many wait already.
         """
         self._room.enter()
-        waiting = Waiting(inputs, asyncio.get_running_loop().create_future())
+        waiting = Waiting(inputs)
         self._incoming.put(waiting)
-        try:
-            return await waiting.future
-        except asyncio.CancelledError:
-            # If it was just taken into a batch, that fails, and the others have a run each.
-            waiting.give_up()
-            raise
+        return waiting
 
     def _work(self) -> None:
         backlog: deque[Waiting] = deque()
@@ -48,12 +47,12 @@ class WorkerEngine:
             with contextlib.suppress(queue.Empty):
                 while True:
                     backlog.append(self._incoming.get_nowait())
-            loop, before = backlog[0].future.get_loop(), len(backlog)
+            before = len(backlog)
             batch = take(backlog, self._plan.limit)
             outcomes = run(self._session, batch, self._plan) if batch else []
             # The loop is closed when the process is about to end: nobody waits any more.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._hand_over, batch, outcomes, before - len(backlog))
+                self._loop.call_soon_threadsafe(self._hand_over, batch, outcomes, before - len(backlog))
 
     def _hand_over(self, batch: list[Waiting], outcomes: list[Outcome], places: int) -> None:
         # Places are free only now: requests past their deadline hold theirs until the thread gets to them.
@@ -61,4 +60,4 @@ class WorkerEngine:
         if batch:
             self._room.count_batch(len(batch))
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            hand_over(waiting, outcome)
+            waiting.settle(outcome)

@@ -6,10 +6,10 @@ critical request is the opposite: whatever keeps float from answering, INT8's an
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from quanary.server.data_plane import Headers, Inference
 from quanary.server.engine import Engine, Execution, Overloaded

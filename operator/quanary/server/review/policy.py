@@ -1,6 +1,6 @@
 """Which of INT8's answers are reviewed."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from quanary.server.data_plane import Inference
 from quanary.server.engine import Engine

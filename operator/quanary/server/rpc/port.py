@@ -6,7 +6,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
-from quanary.server.asgi import BODY_LIMIT_BYTES
+from quanary.server.bodies import BODY_LIMIT_BYTES
 from quanary.server.rpc.health import health_handler
 from quanary.server.rpc.reading import Reading
 from quanary.server.rpc.service import SERVICE, Service

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from quanary.server.asgi import BODY_SECONDS
+from quanary.server.bodies import BODY_SECONDS
 from quanary.server.data_plane import Answer, refusal
 from quanary.server.deadline import Deadlines
 from quanary.server.rpc.codes import Context

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from quanary.server import descriptions
-from quanary.server.asgi import Refused
-from quanary.server.data_plane import Answer, Headers, refusal
+from quanary.server.data_plane import Answer, Headers, Refused, refusal
+from quanary.server.http.head import headers_of
 from quanary.server.rpc import inference_pb2 as pb
 from quanary.server.rpc.codes import Context, abort
 from quanary.server.rpc.question import RpcQuestion
@@ -22,7 +22,6 @@ from quanary.wire.inference import DIGEST_HEADER
 SERVICE: Final = "inference.GRPCInferenceService"
 # They speak of HTTP/1.1; the rest of an answer's headers are told as trailing metadata.
 _HTTP_ALONE: Final = frozenset({b"content-type", b"connection"})
-MetadataPairs = list[tuple[bytes, bytes]]
 
 
 class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -116,7 +115,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         asyncio.get_running_loop().call_soon(self._users.after, answer)
         return answer.body if answer.status == 200 else await abort(context, answer)
 
-    async def _answer(self, content: bytes | Answer, headers: MetadataPairs) -> Answer:
+    async def _answer(self, content: bytes | Answer, headers: dict[bytes, bytes]) -> Answer:
         if isinstance(content, Answer):
             return self._users.refuse(content, headers)
         with self._front.bodies.hold() as body:
@@ -150,8 +149,8 @@ def _dict(described: msgspec.Struct) -> dict[str, Any]:
     return plain
 
 
-def _headers(context: Context) -> MetadataPairs:
-    return [(_bytes(name), _bytes(value)) for name, value in context.invocation_metadata() or ()]
+def _headers(context: Context) -> dict[bytes, bytes]:
+    return headers_of([(_bytes(name), _bytes(value)) for name, value in context.invocation_metadata() or ()])
 
 
 def _metadata(headers: Headers) -> tuple[tuple[str, str], ...]:

@@ -5,36 +5,63 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from quanary.server import connection, exchange, incoming, outgoing
-from quanary.server.http_port import HttpPort
+from quanary.server.bodies import ClientGone
+from quanary.server.data_plane import CLOSE, Answer
+from quanary.server.http import connection, incoming, outgoing, request
+from quanary.server.http.application import Application
+from quanary.server.http.port import HttpPort
+from quanary.server.http.request import HttpRequest
 from tests.server.running import free_port
 
-Ask = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LARGE = 3 * 2**20
 
 
-async def echo(scope: Any, receive: Any, send: Any) -> None:
+class Later:
+    """Answers by a function that may wait."""
+
+    def __init__(self, answer: Callable[[HttpRequest], Awaitable[Answer]]) -> None:
+        self.answer = answer
+        self.answered = asyncio.Event()
+
+    def after(self, answer: Answer) -> None:
+        self.answered.set()
+
+
+async def echo(asked: HttpRequest) -> Answer:
     """Tell what was asked; `/large` is answered with much, `/close` for the last time, `/broken` never."""
-    body, is_more = b"", scope["path"] != "/unread"
+    body, is_more = b"", asked.path != "/unread"
     while is_more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body, is_more = body + message["body"], message["more_body"]
-    if scope["path"] == "/broken":
+        part, is_more = await asked.take_part()
+        body += part
+    return told(asked, body)
+
+
+def told(asked: HttpRequest, body: bytes) -> Answer:
+    if asked.path == "/broken":
         raise RuntimeError("broken")
-    answer = (
-        b"x" * LARGE if scope["path"] == "/large" else b"%s %s " % (scope["method"].encode(), scope["path"].encode())
-    )
-    answer += body[-10:] + str(len(body)).encode()
-    headers = [(b"content-length", str(len(answer)).encode())]
-    headers += [(b"connection", b"close")] if scope["path"] == "/close" else []
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer})
+    said = b"x" * LARGE if asked.path == "/large" else b"%s %s " % (asked.method, asked.path.encode())
+    said += body[-10:] + str(len(body)).encode()
+    return Answer(200, said, (CLOSE,) if asked.path == "/close" else ())
+
+
+class AtOnce:
+    """Echoes without waiting what is there without waiting."""
+
+    def __init__(self) -> None:
+        self.answered = asyncio.Event()
+
+    def answer(self, asked: HttpRequest) -> Awaitable[Answer]:
+        body = asked.take_whole() if asked.path != "/unread" else b""
+        return echo(asked) if body is None else told(asked, body)
+
+    def after(self, answer: Answer) -> None:
+        self.answered.set()
+
+
+BOTH_WAYS = pytest.mark.parametrize("app", [AtOnce, lambda: Later(echo)], ids=["at once", "later"])
 
 
 class Client:
@@ -60,10 +87,10 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(app: Any = echo) -> AsyncIterator[Client]:
+async def connected(app: Application | None = None) -> AsyncIterator[Client]:
     number = free_port()
-    port = HttpPort(app, "127.0.0.1", number, 1.0)
-    await asyncio.sleep(0.05)
+    port = HttpPort(app or Later(echo), "127.0.0.1", number, 1.0)
+    await port.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", number)
     try:
         yield Client(reader, writer)
@@ -72,8 +99,9 @@ async def connected(app: Any = echo) -> AsyncIterator[Client]:
         await port.stop()
 
 
-async def test_requests_follow_each_other_on_one_connection() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_requests_follow_each_other_on_one_connection(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         assert await client.ask("GET /a%20b?c=d HTTP/1.1\nHost: m") == b"GET /a b 0"
         assert await client.ask("POST /p HTTP/1.1\nContent-Length: 3", b"abc") == b"POST /p abc3"
         assert await client.ask(
@@ -81,15 +109,16 @@ async def test_requests_follow_each_other_on_one_connection() -> None:
         ) == (b"POST /p abc3")
 
 
-async def test_requests_sent_at_once_are_answered_in_order() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_requests_sent_at_once_are_answered_in_order(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         for number in range(50):
             client.say(f"POST /{number} HTTP/1.1\nContent-Length: 2", b"ab")
         assert [(await client.hear())[1] for _ in range(50)] == [b"POST /%d ab2" % number for number in range(50)]
 
 
 async def test_a_large_body_comes_in_whole_though_little_is_held_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BODY_AHEAD_BYTES", 1000)
+    monkeypatch.setattr(request, "BODY_AHEAD_BYTES", 1000)
     async with connected() as client:
         assert (
             await client.ask(f"POST /p HTTP/1.1\nContent-Length: {LARGE}", b"y" * LARGE)
@@ -98,8 +127,9 @@ async def test_a_large_body_comes_in_whole_though_little_is_held_ahead(monkeypat
         assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
 
 
-async def test_a_slow_reader_gets_all_of_many_large_answers() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_a_slow_reader_gets_all_of_many_large_answers(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         for _ in range(3):
             client.say("GET /large HTTP/1.1")
         await asyncio.sleep(0.1)
@@ -117,8 +147,9 @@ async def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(expectation
         assert (await client.hear())[1] == b"POST /p abc3"
 
 
-async def test_head_has_no_body() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_head_has_no_body(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         client.say("HEAD /a HTTP/1.1")
         assert "content-length: 9" in (await client.hear(has_body=False))[0]
         assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
@@ -145,8 +176,9 @@ async def test_the_last_answer_says_so_and_ends_the_connection(head: str) -> Non
         assert await client.is_closed()
 
 
-async def test_a_body_that_nobody_reads_ends_the_connection() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_a_body_that_nobody_reads_ends_the_connection(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         client.say("POST /unread HTTP/1.1\nContent-Length: 100", b"GET /smuggled HTTP/1.1\r\n\r\n")
         head, body = await client.hear()
         assert "connection: close" in head
@@ -154,8 +186,9 @@ async def test_a_body_that_nobody_reads_ends_the_connection() -> None:
         assert await client.is_closed()
 
 
-async def test_an_application_that_breaks_ends_the_connection_alone() -> None:
-    async with connected() as client:
+@BOTH_WAYS
+async def test_an_application_that_breaks_ends_the_connection_alone(app: Callable[[], Application]) -> None:
+    async with connected(app()) as client:
         client.say("GET /broken HTTP/1.1")
         assert await client.is_closed()
 
@@ -185,15 +218,12 @@ async def test_what_is_no_request_is_refused_in_words(
 
 
 async def test_nothing_follows_a_body_in_chunks_that_was_not_in_the_head() -> None:
-    async def tell(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive())["more_body"]:
+    async def tell(asked: HttpRequest) -> Answer:
+        while (await asked.take_part())[1]:
             pass
-        answer = b" ".join(name for name, _ in scope["headers"])
-        headers = [(b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        return Answer(200, b" ".join(asked.headers))
 
-    async with connected(tell) as client:
+    async with connected(Later(tell)) as client:
         client.say("POST /p HTTP/1.1\nTransfer-Encoding: chunked", b"3\r\nabc\r\n")
         await asyncio.sleep(0.05)
         client.writer.write(b"0\r\nx-critical: true\r\n\r\n")
@@ -250,30 +280,25 @@ async def test_a_client_that_only_sends_is_not_heard_for_ever(monkeypatch: pytes
 @pytest.mark.parametrize("more", ["", "\nConnection: close"])
 async def test_a_client_that_does_not_take_its_answer_is_given_up(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outgoing, "TAKE_SECONDS", 0.2)
-    ended = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-length", str(20 * LARGE).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * 20 * LARGE})
-        ended.set()
+    async def large(asked: HttpRequest) -> Answer:
+        return Answer(200, b"x" * 20 * LARGE)
 
+    app = Later(large)
     async with connected(app) as client:
         client.say(f"GET /a HTTP/1.1{more}")
-        await asyncio.wait_for(ended.wait(), 20)
+        await asyncio.wait_for(app.answered.wait(), 20)
+        await asyncio.sleep(0.5)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(client.reader.readexactly(20 * LARGE), 20)
 
 
 async def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def large(scope: Any, receive: Any, send: Any) -> None:
-        size = 10 * LARGE
-        headers = [(b"content-length", str(size).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * size})
+    async def large(asked: HttpRequest) -> Answer:
+        return Answer(200, b"x" * 10 * LARGE)
 
     monkeypatch.setattr(outgoing, "UNTAKEN_LIMIT_BYTES", 15 * LARGE)
-    async with connected(large) as first, connected(large) as second:
+    async with connected(Later(large)) as first, connected(Later(large)) as second:
         first.say("GET /a HTTP/1.1")
         await first.reader.readuntil(b"\r\n\r\n")
         second.say("GET /a HTTP/1.1")
@@ -288,11 +313,11 @@ async def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytes
 async def test_garbage_behind_a_request_is_not_gathered_while_that_is_answered() -> None:
     leave = asyncio.Event()
 
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
+    async def slow(asked: HttpRequest) -> Answer:
         await leave.wait()
-        await echo(scope, receive, send)
+        return await echo(asked)
 
-    async with connected(slow) as client:
+    async with connected(Later(slow)) as client:
         client.say("GET /a HTTP/1.1")
         await asyncio.sleep(0.05)
         before = resident_bytes()
@@ -314,11 +339,11 @@ async def test_a_slow_head_is_no_fault_while_nobody_reads_it(monkeypatch: pytest
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
     leave = asyncio.Event()
 
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
+    async def slow(asked: HttpRequest) -> Answer:
         await leave.wait()
-        await echo(scope, receive, send)
+        return await echo(asked)
 
-    async with connected(slow) as client:
+    async with connected(Later(slow)) as client:
         client.writer.write(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\nGET /c HT")
         await asyncio.sleep(0.3)
         client.writer.write(b"TP/1.1\r\n\r\n")
@@ -350,7 +375,7 @@ async def test_one_connection_too_many_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quanary.server.http_port.KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr("quanary.server.http.port.KEEP_ALIVE_SECONDS", 0.2)
     async with connected() as client:
         assert await client.ask("GET /a HTTP/1.1") == b"GET /a 0"
         await asyncio.sleep(0.1)
@@ -361,14 +386,14 @@ async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_at_the_end_what_runs_is_answered() -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
+    async def slow(asked: HttpRequest) -> Answer:
         entered.set()
         await leave.wait()
-        await echo(scope, receive, send)
+        return await echo(asked)
 
     number = free_port()
-    port = HttpPort(slow, "127.0.0.1", number, 30.0)
-    await asyncio.sleep(0.05)
+    port = HttpPort(Later(slow), "127.0.0.1", number, 30.0)
+    await port.start()
     busy, idle = [Client(*await asyncio.open_connection("127.0.0.1", number)) for _ in range(2)]
     busy.say("GET /a HTTP/1.1")
     await entered.wait()
@@ -384,12 +409,15 @@ async def test_at_the_end_what_runs_is_answered() -> None:
 async def test_an_application_hears_that_its_client_is_gone() -> None:
     gone = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone.set()
+    async def wait_for_more(asked: HttpRequest) -> Answer:
+        try:
+            while True:
+                await asked.take_part()
+        except ClientGone:
+            gone.set()
+            raise
 
-    async with connected(app) as client:
+    async with connected(Later(wait_for_more)) as client:
         client.say("POST /p HTTP/1.1\nContent-Length: 30", b"abc")
         await asyncio.sleep(0.05)
         client.writer.close()

@@ -4,7 +4,7 @@ import asyncio
 from asyncio import TimerHandle
 from typing import Any, ClassVar, Final
 
-from quanary.server.asgi import BODY_SECONDS
+from quanary.server.bodies import BODY_SECONDS
 
 # A longer answer is not copied to be sent in one piece with its head.
 JOINED_BYTES: Final = 16 * 2**10

@@ -5,10 +5,9 @@ from typing import Final
 
 import httptools
 
-from quanary.server.asgi import Refused
-from quanary.server.data_plane import refusal
-from quanary.server.exchange import Carrier, Exchange
-from quanary.server.head import scope_of
+from quanary.server.data_plane import Refused, refusal
+from quanary.server.http.head import headers_of, path_of
+from quanary.server.http.request import Carrier, HttpRequest
 
 # Also of what a body in chunks holds besides its parts.
 HEAD_LIMIT_BYTES: Final = 64 * 2**10
@@ -16,18 +15,18 @@ HEADERS_LIMIT: Final = 100
 
 
 class Incoming:
-    """The requests of one connection: `begin` gets each one when its head is complete, and may refuse it."""
+    """The requests of one connection: `admit` gets each one when its head is complete, and may refuse it."""
 
-    def __init__(self, connection: Carrier, begin: Callable[[Exchange], None]) -> None:
+    def __init__(self, connection: Carrier, admit: Callable[[HttpRequest], None]) -> None:
         """Nothing has come in."""
-        self.exchange: Exchange | None = None  # whose body is read
+        self.request: HttpRequest | None = None  # whose body is read
         self._connection = connection
-        self._begin = begin
+        self._admit = admit
         self._parser = httptools.HttpRequestParser(self)
         self._units = 0  # heads, parts of bodies and ends that came in
         self._loose_bytes = -1  # that came in after the last of them; -1 between requests
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[bytes, bytes]] = []  # names in lower case
         self._is_staying = False  # the head that is parsed is a made-up one
 
     def feed(self, data: bytes) -> bool:
@@ -51,7 +50,7 @@ class Incoming:
         if self._units == units:
             # What came after something else may have begun anywhere in these bytes: it is not counted.
             self._count_loose(len(data))
-        return self.exchange is None
+        return self.request is None
 
     def _stay(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Go on as before after a request to speak another protocol: nothing else is spoken here.
@@ -67,7 +66,7 @@ class Incoming:
     def _count_loose(self, received: int) -> None:
         self._loose_bytes += received
         if self._loose_bytes > HEAD_LIMIT_BYTES:
-            where = "besides the body's parts" if self.exchange else "the request's head"
+            where = "besides the body's parts" if self.request else "the request's head"
             message = f"{where}: found more than {HEAD_LIMIT_BYTES} bytes; allowed: at most so many"
             raise Refused(refusal(431, message))
 
@@ -85,7 +84,7 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; after a body in chunks it is nobody's: whoever looked at the head has not seen it."""
-        if self.exchange:
+        if self.request:
             return
         if len(self._headers) >= HEADERS_LIMIT:
             message = f"the request's head: found more than {HEADERS_LIMIT} headers; allowed: at most so many"
@@ -100,22 +99,23 @@ class Incoming:
             self._is_staying = False
             return
         parser = self._parser
-        scope = scope_of(parser.get_method().decode("ascii"), self._url, self._headers, parser.get_http_version())
-        exchange = Exchange(self._connection, scope, is_last=not parser.should_keep_alive())
-        self._begin(exchange)
-        self.exchange = exchange
+        is_last = not parser.should_keep_alive()
+        headers = headers_of(self._headers)
+        request = HttpRequest(self._connection, parser.get_method(), path_of(self._url), headers, is_last=is_last)
+        self._admit(request)
+        self.request = request
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
         self._loose_bytes = 0
         self._units += 1
-        if self.exchange:
-            self.exchange.feed(body)
+        if self.request:
+            self.request.feed(body)
 
     def on_message_complete(self) -> None:
         """A body is complete."""
-        if self.exchange and not self._parser.should_upgrade():
-            self.exchange.complete()
-            self.exchange = None
+        if self.request and not self._parser.should_upgrade():
+            self.request.complete()
+            self.request = None
             self._loose_bytes = -1
             self._units += 1
