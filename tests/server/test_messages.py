@@ -206,3 +206,16 @@ def test_an_answer_without_binary_has_no_header_length() -> None:
 def test_fp16_asked_for_in_json_is_the_asker_s_mistake() -> None:
     with pytest.raises(Malformed, match="'h': FP16"):
         write_response("m", Request({}, (("h", False),)), {"h": np.zeros(1, np.float16)}, TWO)
+
+
+@pytest.mark.parametrize("name", ["x", "xy", "x" * 7])
+def test_between_servers_no_tensor_is_copied_to_be_read(name: str) -> None:
+    signature = Signature((TensorMetadata(name, "FP64", (-1, 2)),), (TensorMetadata("y", "FP64", (-1, 2)),))
+    array = np.array([[1.0, 2.0]])
+    head, blob = write_request({name: array}, None, signature)
+    request = read_request(head + blob, str(len(head)).encode(), signature)
+    assert request.inputs[name].base is not None
+    answer, length = write_response("m" * 3, request, {"y": array}, signature)
+    assert length is not None
+    assert read_response(answer, str(length).encode())["y"].base is not None
+    assert (len(head) % 8, length % 8) == (0, 0)

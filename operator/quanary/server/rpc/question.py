@@ -42,17 +42,15 @@ class RpcQuestion:
         check_inputs(tensors, signature)
         wanted = wanted_outputs([RequestedOutput(each.name, _plain(each)) for each in message.outputs], signature)
         names = [each.name for each in wanted]
-        datatypes = {each.name: each.datatype for each in signature.outputs}
-        is_raw = bool(message.raw_input_contents) or any(datatypes[name] not in CONTENTS for name in names)
+        is_raw = bool(message.raw_input_contents) or any(signature.datatypes[name] not in CONTENTS for name in names)
         arrays = in_order(_arrays(message, tensors), signature)
         return Request(arrays, tuple((name, is_raw) for name in names), message.id or None)
 
     def write(self, name: str, request: Request, outputs: Tensors, signature: Signature) -> tuple[bytes, Headers]:
         """The message of the answer; no headers."""
-        datatypes = {each.name: each.datatype for each in signature.outputs}
         answer = pb.ModelInferResponse(model_name=name, model_version=MODEL_VERSION, id=request.id or "")
         for wanted, is_raw in request.outputs:
-            array, datatype = outputs[wanted], datatypes[wanted]
+            array, datatype = outputs[wanted], signature.datatypes[wanted]
             tensor = answer.outputs.add(name=wanted, datatype=datatype, shape=array.shape)
             if is_raw:
                 answer.raw_output_contents.append(to_bytes(array, datatype))
@@ -79,8 +77,8 @@ def _arrays(message: pb.ModelInferRequest, tensors: list[InputTensor]) -> dict[s
         if tensor.name in arrays:
             text = f"tensor {quote(tensor.name)} is given twice"
             raise Malformed(text)
-        flat = from_bytes(tensor, memoryview(raw[position])) if raw else _typed(tensor, message.inputs[position])
-        arrays[tensor.name] = flat.reshape(tensor.shape)
+        given = message.inputs[position]
+        arrays[tensor.name] = from_bytes(tensor, memoryview(raw[position])) if raw else _typed(tensor, given)
     return arrays
 
 
