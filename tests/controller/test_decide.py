@@ -50,9 +50,6 @@ FALLEN = status(candidate=artifact(), condemned=condemned(), front=FRONT)
 WRONG_CPU = "artifact: found avx2; allowed: avx2, avx512_vnni"
 STRAYED = {FLOAT: backend(FLOAT), INT8: backend(INT8, refusal=WRONG_CPU, failure=WRONG_CPU, restarts=9)}
 REFUSED = Refusal(field="spec.model.sha256", found="x", allowed="y")
-ROLLING = {FLOAT: backend(FLOAT), INT8: backend(INT8, outdated=frozenset({"mismatch"}))}
-FLOAT_ROLLING = {FLOAT: backend(FLOAT, outdated=frozenset({"served"})), INT8: backend(INT8)}
-FLOAT_FAILS = {FLOAT: backend(FLOAT, outdated=frozenset({"served"}), failure="ErrImagePull"), INT8: backend(INT8)}
 
 REWRITE = Need("HTTPRoutePathRewrite", "spec.critical.path", "/critical")
 GRPC = Need("HTTPRouteBackendProtocolH2C", "spec.route.hostnames", "m.example.com", is_asked=False)
@@ -320,33 +317,6 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "but not without the proof that a gate tightened meanwhile asks for": (
         {"memory": status(candidate=artifact(), progress=Progress(since=NOW - timedelta(hours=1), resume_step=50)),
          "evidence": evidence(proven=False)}, Stage.SHADOWING, "no longer holds", {FLOAT: 1000}),
-    "a canary goes nowhere while older servers count by another measure": (
-        {"memory": canary(50), "backends": ROLLING}, Stage.CANARY, "have gone (mismatch)", {FLOAT: 500, INT8: 500}),
-    "nor is it promoted": (
-        {"memory": canary(100), "backends": ROLLING}, Stage.CANARY, "INT8 at 100 %: evidence by the present spec",
-        {INT8: 1000}),
-    "its older proof takes it back all the same": (
-        {"memory": canary(50), "backends": ROLLING, "evidence": evidence(proven=False)}, Stage.SHADOWING,
-        "no longer holds", {FLOAT: 1000}),
-    "a proof by older servers, float's too, lets nobody out of the shadow": (
-        {"memory": status(candidate=artifact()), "backends": FLOAT_ROLLING}, Stage.SHADOWING, "have gone (served)",
-        {FLOAT: 1000}),
-    "nor back after a retreat": (
-        {"memory": status(candidate=artifact(), progress=Progress(since=NOW - timedelta(hours=1), resume_step=50)),
-         "backends": ROLLING}, Stage.SHADOWING, "have gone (mismatch)", {FLOAT: 1000}),
-    "servers that cannot follow stall with their reason": (
-        {"memory": canary(50), "backends": FLOAT_FAILS}, Stage.STALLED, "ErrImagePull", {FLOAT: 500, INT8: 500}),
-    "evidence rolls back during a roll": (
-        {"memory": canary(50), "backends": ROLLING, "evidence": evidence(condemned_by="errors")}, Stage.ROLLED_BACK,
-        "errors", {FLOAT: 1000}),
-    "fast evidence retreats during a roll": (
-        {"memory": canary(50), "backends": FLOAT_ROLLING, "evidence": evidence(retreat_by="errors")}, Stage.HELD,
-        "off traffic", {FLOAT: 1000}),
-    "a promoted artifact serves on, and what is not watched meanwhile is said": (
-        {"memory": PROMOTED, "backends": ROLLING}, Stage.PROMOTED, "have gone (mismatch)", {INT8: 1000}),
-    "and is rolled back during a roll": (
-        {"memory": PROMOTED, "backends": FLOAT_ROLLING, "evidence": evidence(condemned_by="mismatch")},
-        Stage.ROLLED_BACK, "mismatch", {FLOAT: 1000}),
     "a silent canary leaves traffic": (
         {"memory": canary(50), "evidence": evidence(int8_silent=True)}, Stage.HELD, "no fresh samples", {FLOAT: 1000}),
     "both silent hold": (
@@ -497,15 +467,6 @@ def test_drifting_inputs_never_raise_a_weight_nor_condemn() -> None:
         assert decision.memory.progress.step <= before.step, decision.because
         assert {entry.digest for entry in decision.memory.condemned} <= {e.digest for e in each.memory.condemned}
         assert (decision.stage is Stage.PROMOTED) <= (each.memory.stable is not None)
-
-
-@pytest.mark.parametrize("digest", [FLOAT, INT8])
-def test_while_older_servers_count_nothing_goes_forward_whatever_else_there_is(digest: str) -> None:
-    for each in every_observation()[::5]:
-        older = replace(each.backends[digest], outdated=frozenset({"mismatch"}))
-        decision = decide(replace(each, backends={**each.backends, digest: older}))
-        assert decision.memory.progress.step <= each.memory.progress.step
-        assert decision.memory.stable in {each.memory.stable, None}
 
 
 def test_drift_holds_by_name_and_says_so_of_a_promoted_artifact_without_figures() -> None:

@@ -130,7 +130,7 @@ def test_a_restart_changes_nothing(stop: float) -> None:
     never, before = Proof(PAIR, WATCHED, START), Proof(PAIR, WATCHED, START)
     never.advance(history)
     before.advance(each for each in history if each.at <= START + stop)
-    after = Proof.restored(PAIR, WATCHED, before.checkpoint(), START + stop)
+    after = Proof.restored(PAIR, WATCHED, before.checkpoint())
     after.advance(each for each in history if each.at > START + stop - 60)
     assert after.checkpoint() == never.checkpoint()
     assert after.read(START + 9000) == never.read(START + 9000)
@@ -139,12 +139,12 @@ def test_a_restart_changes_nothing(stop: float) -> None:
 def test_a_checkpoint_of_before_these_gates_loses_nothing() -> None:
     text = OF_BEFORE.read_text()
     policy = replace(WATCHED, mismatch=0.1, tick_seconds=2.0)
-    evidence = Proof.restored(PAIR, policy, text, START + 299).read(START + 299)
+    evidence = Proof.restored(PAIR, policy, text).read(START + 299)
     assert evidence.proven
     assert gate(evidence, "mismatch").samples == 5960
     assert gate(evidence, "errors").samples == 5960
     assert gate(evidence, "input-range") == GateReading("input-range", 0, 0, 0.025, 0.0, 0.0)
-    without = Proof.restored(PAIR, replace(policy, input_range=0.0, input_drift=0.0), text, START + 299)
+    without = Proof.restored(PAIR, replace(policy, input_range=0.0, input_drift=0.0), text)
     assert without.read(START + 299).proven
 
 
@@ -160,17 +160,17 @@ def test_a_checkpoint_stays_small_with_everything_in_it() -> None:
         watch.breach.masses = [1.2345678901234567e-12] * 4
     text = proof.checkpoint()
     assert 3000 < len(text.encode()) < 8192
-    assert Proof.restored(PAIR, policy, text, START + 900).checkpoint() == text
+    assert Proof.restored(PAIR, policy, text).checkpoint() == text
 
 
 def test_a_gate_that_comes_or_goes_leaves_the_others_alone() -> None:
     proof = Proof(PAIR, replace(WATCHED, input_drift=0.0), START)
     proof.advance(input_history(constant(0.5), constant(1.0), seconds=600))
     ranged = gate(proof.read(START + 600), "input-range")
-    proof.revise(WATCHED, START + 600)
+    proof.revise(WATCHED)
     assert gate(proof.read(START + 600), "input-range") == ranged
     assert gate(proof.read(START + 600), "input-drift").samples == 0
-    proof.revise(replace(WATCHED, input_range=0.0), START + 600)
+    proof.revise(replace(WATCHED, input_range=0.0))
     assert [each.name for each in proof.read(START + 600).gates][3:] == ["input-drift"]
 
 
@@ -178,7 +178,7 @@ def test_another_budget_ends_a_hold() -> None:
     proof = Proof(PAIR, WATCHED, START)
     proof.advance(input_history(constant(0.3), constant(0.0), seconds=600))
     assert proof.read(START + 600).holding
-    proof.revise(replace(WATCHED, input_range=0.5), START + 600)
+    proof.revise(replace(WATCHED, input_range=0.5))
     assert proof.read(START + 600).holding == ()
 
 

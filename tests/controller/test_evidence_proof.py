@@ -212,7 +212,7 @@ def test_a_restart_is_as_if_it_never_stopped(stop: int, back: int, seed: int) ->
         proof.weight_changed(START + 3, raised=True)
     never.advance(scrapes)
     before.advance(each for each in scrapes if each.at <= START + stop)
-    after = Proof.restored(PAIR, POLICY, before.checkpoint(), START + stop)
+    after = Proof.restored(PAIR, POLICY, before.checkpoint())
     after.advance(each for each in scrapes if each.at > START + stop - 5 - back)
     assert state(after) == state(never)
     assert after.read(START + 120) == never.read(START + 120)
@@ -228,7 +228,7 @@ def test_a_checkpoint_stays_small_at_its_limit() -> None:
         watch.samples, watch.bad, watch.pending = 10**12, 10**11, [10**7] * 4
     text = proof.checkpoint()
     assert 1000 < len(text.encode()) < 4096
-    assert Proof.restored(PAIR, policy, text, START).checkpoint() == text
+    assert Proof.restored(PAIR, policy, text).checkpoint() == text
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_checkpoint_stays_small_at_its_limit() -> None:
 )
 def test_a_damaged_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="Checkpoint"):
-        Proof.restored(PAIR, POLICY, text, START)
+        Proof.restored(PAIR, POLICY, text)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-1.0", '"x"'])
@@ -246,13 +246,13 @@ def test_a_checkpoint_with_impossible_numbers_is_refused(value: str) -> None:
     text = json.dumps(parsed).replace(f'"at": {parsed["at"]}', f'"at": {value}')
     assert value in text
     with pytest.raises(ValueError, match="at"):
-        Proof.restored(PAIR, POLICY, text, START)
+        Proof.restored(PAIR, POLICY, text)
 
 
 def test_a_checkpoint_of_another_pair_is_refused() -> None:
     text = Proof(PAIR, POLICY, START).checkpoint()
     with pytest.raises(ValueError, match="ffffffffff/bbbbbbbbbb"):
-        Proof.restored("ffffffffff/bbbbbbbbbb", POLICY, text, START)
+        Proof.restored("ffffffffff/bbbbbbbbbb", POLICY, text)
 
 
 def test_a_hole_in_the_samples_keeps_breach_and_takes_the_gain_of_safety() -> None:
@@ -270,7 +270,7 @@ def test_a_hole_in_the_samples_keeps_breach_and_takes_the_gain_of_safety() -> No
 def test_a_restored_proof_without_history_has_a_hole() -> None:
     proof, before = watched(constant(BUSY), seconds=180, policy=QUICK)
     assert before.safe_now
-    after = Proof.restored(PAIR, QUICK, proof.checkpoint(), START + 180)
+    after = Proof.restored(PAIR, QUICK, proof.checkpoint())
     after.advance(history("int8-0", "int8", 3, constant(BUSY), seed=1, start=START + 300))
     assert not after.read(START + 303).safe_now
 
@@ -285,7 +285,7 @@ def test_a_minute_without_prometheus_is_one_large_tick() -> None:
 
 def test_another_budget_begins_only_its_own_gate_anew() -> None:
     proof, before = watched(constant(BUSY), seconds=180, policy=QUICK)
-    proof.revise(replace(QUICK, mismatch=0.05), START + 180)
+    proof.revise(replace(QUICK, mismatch=0.05))
     after = proof.read(START + 180)
     assert before.proven
     assert not after.proven
@@ -297,8 +297,8 @@ def test_another_budget_begins_only_its_own_gate_anew() -> None:
 def test_another_meaning_of_a_mismatch_begins_its_gate_anew_whether_the_operator_runs_or_not() -> None:
     proof, before = watched(constant(BUSY), seconds=180, policy=QUICK)
     cosine = replace(QUICK, divergence="Cosine 0.01 0123456789")
-    restored = Proof.restored(PAIR, cosine, proof.checkpoint(), START + 180)
-    proof.revise(cosine, START + 180)
+    restored = Proof.restored(PAIR, cosine, proof.checkpoint())
+    proof.revise(cosine)
     for each in (restored, proof):
         after = each.read(START + 180)
         assert before.proven
@@ -306,14 +306,11 @@ def test_another_meaning_of_a_mismatch_begins_its_gate_anew_whether_the_operator
         assert gate(after, "mismatch").samples == 0
         assert after.compared_distinct == 0
         assert gate(after, "errors").samples == gate(before, "errors").samples
-    again = Proof.restored(PAIR, cosine, proof.checkpoint(), START + 180)
+    again = Proof.restored(PAIR, cosine, proof.checkpoint())
     again.advance(pair_history(constant(BUSY), seconds=240, seed=7))
     samples = gate(again.read(START + 240), "mismatch").samples
     assert samples > 0
-    assert (
-        gate(Proof.restored(PAIR, cosine, again.checkpoint(), START + 240).read(START + 240), "mismatch").samples
-        == samples
-    )
+    assert gate(Proof.restored(PAIR, cosine, again.checkpoint()).read(START + 240), "mismatch").samples == samples
 
 
 def test_a_checkpoint_from_before_there_were_rules_is_one_of_top1() -> None:
@@ -321,25 +318,25 @@ def test_a_checkpoint_from_before_there_were_rules_is_one_of_top1() -> None:
     old = state(proof)
     for each in old["watches"].values():  # type: ignore[attr-defined]
         del each["rule"]
-    assert Proof.restored(PAIR, QUICK, json.dumps(old), START + 180).read(START + 180).proven
+    assert Proof.restored(PAIR, QUICK, json.dumps(old)).read(START + 180).proven
 
 
 def test_another_budget_takes_back_what_the_old_one_condemned() -> None:
     proof, before = watched(constant(replace(BUSY, errors=0.3)))
     assert before.condemned_by == "errors"
-    proof.revise(replace(POLICY, errors=0.5), START + 60)
+    proof.revise(replace(POLICY, errors=0.5))
     assert proof.read(START + 60).condemned_by == ""
 
 
 def test_settings_of_the_operator_begin_nothing_anew() -> None:
     proof, before = watched(constant(BUSY), seconds=60)
-    proof.revise(replace(POLICY, tick_seconds=2.0, alpha=0.001, steps=9), START + 60)
+    proof.revise(replace(POLICY, tick_seconds=2.0, alpha=0.001, steps=9))
     assert [each.samples for each in proof.read(START + 60).gates] == [each.samples for each in before.gates]
 
 
 def test_a_budget_changed_while_the_operator_was_down_begins_anew() -> None:
     proof, _ = watched(constant(BUSY), seconds=180, policy=QUICK)
-    evidence = Proof.restored(PAIR, replace(QUICK, mismatch=0.05), proof.checkpoint(), START + 180).read(START + 180)
+    evidence = Proof.restored(PAIR, replace(QUICK, mismatch=0.05), proof.checkpoint()).read(START + 180)
     assert not evidence.proven
     assert gate(evidence, "errors").samples > 0
 

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from quanary.api import names
 from quanary.controller.cache import Cache
 from quanary.controller.children.inputs import inputs_digest
@@ -125,39 +123,6 @@ def test_what_the_operator_refuses_is_an_error_of_the_spec() -> None:
 def test_pods_of_the_old_template_are_ready_but_not_available() -> None:
     found = seen(model(), deployment("float", FLOAT, updated=0), pod(FLOAT))
     assert (found.backends[FLOAT].ready, found.backends[FLOAT].available) == (1, False)
-
-
-OLD_MEASURE = {"containers": [{"name": "server", "args": ["serve", "--divergence=cosine"]}]}
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, {"mismatch"}),
-        ({"status": {"phase": "Pending"}}, {"mismatch"}),
-        ({"status": {"phase": "Failed"}}, set()),
-        ({"status": {"phase": "Succeeded"}}, set()),
-        ({"deletionTimestamp": "2026-01-01T12:00:29Z"}, {"mismatch"}),
-        # A lost node keeps it for ever; nobody hears of it any more.
-        ({"deletionTimestamp": "2026-01-01T11:59:59Z"}, set()),
-    ],
-)
-def test_pods_that_count_by_an_older_spec_are_told_as_long_as_they_may_count(
-    changes: dict[str, Any], expected: set[str]
-) -> None:
-    older = {**pod(FLOAT), "spec": OLD_MEASURE}
-    older["metadata"] = {**older["metadata"], "name": "older", **changes}
-    older["status"] |= older["metadata"].pop("status", {})
-    found = seen(model(), deployment("float", FLOAT), pod(FLOAT), older)
-    assert found.backends[FLOAT].outdated == expected
-    assert found.outdated(FLOAT, INT8) == expected
-
-
-def test_without_a_spec_nothing_is_older_than_it() -> None:
-    memory = status(observed_generation=2).model_dump(by_alias=True, mode="json")
-    found = seen(model(spec={}, status=memory), deployment("float", FLOAT), {**pod(FLOAT), "spec": OLD_MEASURE})
-    assert found.spec is None
-    assert found.backends[FLOAT].outdated == frozenset()
 
 
 def test_an_object_of_somebody_else_is_not_ours() -> None:

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from quanary.api import names
 from quanary.api.v1alpha1 import Stage as StageWord
 from quanary.controller.cluster import ClusterError
-from quanary.controller.settings import Settings
 from quanary.wire.report import FrontEntry, Opening, Refusal
 from tests.controller.scenes import FLOAT, INT8, NEW_FLOAT, SAFER, SAFEST
 from tests.controller.world import KEY, Stage
@@ -168,55 +166,6 @@ async def test_a_new_source_model_takes_over_in_one_write_and_the_old_pair_goes_
     await stage.live(ROUNDS)
     assert stage.cluster.status().stage is StageWord.PROMOTED
     assert ("Deployment", FLOAT_NAME) not in left_over(stage)
-
-
-ANOTHER_MEASURE = {"divergence": {"measure": "Cosine", "limit": 0.1}}
-TRITON = {"type": "Triton", "server": {"image": f"nvcr.io/nvidia/tritonserver@sha256:{'c' * 64}"}}
-
-
-@pytest.mark.parametrize("change", [{"gates": ANOTHER_MEASURE}, {"runtime": TRITON}], ids=["measure", "server"])
-async def test_nothing_goes_forward_until_all_pods_follow_the_spec(change: dict[str, Any]) -> None:
-    stage = Stage()
-    stage.settings = Settings(allowed_images=("nvcr.io/",))
-    stage.create()
-    while not stage.seen_steps:
-        await stage.live(1)
-    stage.is_stuck = True
-    change_spec(stage, **change)
-    await stage.live(ROUNDS)
-    status = stage.cluster.status()
-    assert (status.progress.step, status.stage) == (5, StageWord.CANARY)
-    assert "evidence by the present spec begins when" in status.because
-    assert stage.traffic.subject
-    assert stage.traffic.subject.outdated == ({"mismatch"} if "gates" in change else {"served"})
-    before = len(stage.cluster.writes)
-    await stage.live(3)
-    assert all(kind == names.KIND for _, kind, _ in stage.cluster.writes[before:]), (
-        "nothing but the status, if anything"
-    )
-    stage.is_stuck = False
-    await stage.live(ROUNDS)
-    assert stage.seen_steps == [5, 50, 100]
-    assert stage.cluster.weights() == {INT8_NAME: 1000}
-    assert stage.traffic.subject.outdated == frozenset()
-
-
-async def test_a_promoted_artifact_goes_on_while_its_pods_are_rolled_and_falls_if_it_must() -> None:
-    stage = await promoted()
-    stage.is_stuck = True
-    change_spec(stage, gates=ANOTHER_MEASURE)
-    await stage.live(3)
-    assert stage.cluster.status().stage is StageWord.PROMOTED
-    assert "evidence by the present spec begins when" in stage.cluster.status().because
-    before = len(stage.cluster.writes)
-    await stage.live(5)
-    assert stage.cluster.writes[before:] == []
-    rolled = stage.again()
-    await rolled.live(2)
-    assert rolled.cluster.status().because == "INT8 serves; evidence goes on"
-    stage.traffic.says = {"condemned_by": "errors"}
-    await stage.live(2)
-    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
 
 
 async def test_a_taken_name_stalls_and_touches_nothing_of_the_stranger() -> None:

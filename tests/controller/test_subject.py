@@ -2,19 +2,7 @@
 
 from quanary.controller.decide import decide
 from quanary.controller.subject import subject_of
-from tests.controller.scenes import (
-    FLOAT,
-    INT8,
-    OTHER,
-    artifact,
-    backend,
-    canary,
-    condemned,
-    disagreeing,
-    seen,
-    spec,
-    status,
-)
+from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, disagreeing, seen, spec, status
 
 
 def test_nobody_is_compared_before_there_is_an_artifact() -> None:
@@ -75,20 +63,6 @@ def test_the_gates_of_the_inputs_come_with_the_artifact() -> None:
     subject = subject_of(at, decide(at))
     assert subject
     assert (subject.input_range, subject.input_drift) == (0.03, 0.05)
-
-
-def test_what_older_pods_of_the_pair_count_is_known_and_those_of_a_third_do_not_matter() -> None:
-    """A stable artifact beside the candidate asks float, and float compares and counts by its own arguments."""
-    older = {
-        FLOAT: backend(FLOAT, outdated=frozenset({"latency"})),
-        INT8: backend(INT8, outdated=frozenset({"mismatch"})),
-        OTHER: backend(OTHER, outdated=frozenset({"served"})),
-    }
-    at = seen(memory=canary(5, stable=artifact(OTHER)), backends=older)
-    subject = subject_of(at, decide(at))
-    assert subject
-    assert subject.outdated == {"latency", "mismatch"}
-    assert subject.server is None
 
 
 def test_what_is_escalated_is_known() -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typing_extensions import override
 
-from quanary.api.v1alpha1 import Divergence, Escalation, Gates, InferenceServer
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Scrape
 from quanary.controller.evidence.proof import Proof
@@ -386,87 +386,6 @@ async def test_so_does_what_float_answers_instead(
     assert before["mismatch"] > 100
     assert (samples(reading(telemetry))["mismatch"] < before["mismatch"]) == begins_anew
     assert samples(reading(telemetry))["errors"] >= before["errors"]
-
-
-COSINE = replace(
-    SUBJECT, gates=SUBJECT.gates.model_copy(update={"divergence": Divergence(measure="Cosine", limit=0.1)})
-)
-WAITING = replace(COSINE, outdated=frozenset({"mismatch"}))
-
-
-async def test_a_changed_measure_waits_for_the_last_older_pod_and_errors_do_not(
-    fake: FakePrometheus, telemetry: Telemetry
-) -> None:
-    fake.store(pods(replace(GOOD, mismatched=0.5), 90, int8_pod="int8-old"))
-    fake.store(history("int8-new", "int8", 120, lambda _: GOOD, seed=3, start=START + 60))
-    fake.store(history("float-0", "float", 120, lambda _: GOOD, seed=4, start=START + 91))
-    telemetry.track(replace(SUBJECT, mismatch=0.9), moment(0))
-    await run(telemetry, 30)
-    telemetry.track(WAITING, moment(30))
-    await run(telemetry, 90, start=31)
-    assert samples(reading(telemetry))["mismatch"] == 0
-    assert not reading(telemetry).proven
-    assert samples(reading(telemetry))["errors"] > 90 * 18
-    telemetry.track(COSINE, moment(90))
-    await run(telemetry, 180, start=91)
-    (mismatch, *_) = reading(telemetry).gates
-    assert (mismatch.bad, reading(telemetry).condemned_by) == (0, "")
-    assert reading(telemetry).proven
-
-
-@pytest.mark.parametrize(
-    "changed", [WAITING, COSINE, replace(SUBJECT, mismatch=0.05)], ids=["pods", "measure", "budget"]
-)
-async def test_what_a_change_takes_back_is_told_before_prometheus_answers_again(
-    fake: FakePrometheus, telemetry: Telemetry, changed: Subject
-) -> None:
-    fake.store(pods(GOOD, 120))
-    telemetry.track(SUBJECT, moment(0))
-    await run(telemetry, 120, every=2)
-    before = reading(telemetry)
-    assert before.proven
-    telemetry.track(SUBJECT, moment(120))
-    assert reading(telemetry) == before
-    fake.status, fake.body = 503, b"out of order"
-    telemetry.track(changed, moment(121))
-    assert not reading(telemetry).proven
-    assert (reading(telemetry).int8_silent, reading(telemetry).float_silent) == (False, False)
-    assert samples(reading(telemetry))["errors"] == samples(before)["errors"]
-    assert await telemetry.tick(moment(122)) == {KEY}
-
-
-async def test_a_mix_of_servers_proves_neither_though_the_operator_restarts(
-    fake: FakePrometheus, telemetry: Telemetry, client: Prometheus
-) -> None:
-    fake.store(pods(GOOD, 240))
-    server = InferenceServer(image=f"triton@sha256:{'a' * 64}")
-    another = server.model_copy(update={"image": f"triton@sha256:{'b' * 64}"})
-    telemetry.track(replace(SUBJECT, server=server), moment(0))
-    await run(telemetry, 120, every=2)
-    assert reading(telemetry).proven
-    mixed = replace(SUBJECT, server=another, outdated=frozenset({"served"}))
-    telemetry.track(mixed, moment(120))
-    await run(telemetry, 124, start=122, every=2)
-    assert not reading(telemetry).proven
-    assert samples(reading(telemetry))["errors"] > 0
-    restarted = Telemetry(client, SETTINGS)
-    restarted.track(replace(mixed, outdated=frozenset[str](), checkpoint=reading(telemetry).checkpoint), moment(130))
-    await restarted.tick(moment(134))
-    assert samples(reading(restarted))["mismatch"] == 0
-    await restarted.tick(moment(240))
-    assert reading(restarted).proven
-
-
-async def test_the_same_server_by_another_name_goes_on(fake: FakePrometheus, telemetry: Telemetry) -> None:
-    fake.store(pods(GOOD))
-    server = InferenceServer(image=f"triton@sha256:{'a' * 64}")
-    telemetry.track(replace(SUBJECT, server=server), moment(0))
-    await run(telemetry, 30)
-    before = samples(reading(telemetry))
-    mirrored = server.model_copy(update={"image": f"mirror.example.com/triton@sha256:{'a' * 64}", "port": 8004})
-    telemetry.track(replace(SUBJECT, server=mirrored), moment(30))
-    await telemetry.tick(moment(31))
-    assert samples(reading(telemetry))["mismatch"] >= before["mismatch"] > 100
 
 
 async def test_a_new_weight_clears_the_retreat(fake: FakePrometheus, telemetry: Telemetry) -> None:

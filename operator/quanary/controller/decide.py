@@ -28,10 +28,9 @@ LIFECYCLE: Final[tuple[Rule, ...]] = (
     artifact.reject_unfit_artifact,
     advance.hold_without_evidence,
     advance.hold_on_drift,
-    advance.take_unproven_back,
-    advance.wait_for_older_servers,
     retreat.return_after_retreat,
     advance.prove_in_shadow,
+    advance.take_unproven_back,
     advance.advance_when_proven,
     advance.watch_after_promotion,
 )

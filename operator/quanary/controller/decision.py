@@ -61,8 +61,6 @@ class Backend:
     failure: str = ""
     # What the server of a pod that is not Ready refuses, until a person changes it; empty if nothing.
     refusal: str = ""
-    # The gates that some of its pods still count by an older spec, and `served` if another server runs its model.
-    outdated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,6 @@ class Observation:
     name_taken: str = ""  # a child's name is held by somebody else
     openings: tuple[SealOpening, ...] = ()  # of sealed data, by any Job of ours, older inputs included
     support: RouteSupport = field(default_factory=RouteSupport)
-
-    def outdated(self, *digests: str) -> frozenset[str]:
-        """What pods of these model files still count by an older spec."""
-        found = (self.backends[each].outdated for each in digests if each in self.backends)
-        return frozenset[str]().union(*found)
 
 
 @dataclass(frozen=True)

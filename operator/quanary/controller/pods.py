@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -20,11 +19,6 @@ _MESSAGE_LIMIT: Final = 512
 def count_ready(pods: Iterable[Pod]) -> int:
     """Pods that take requests: Ready and not being deleted."""
     return sum(1 for pod in pods if not _is_going(pod) and _condition(pod, "Ready") == "True")
-
-
-def running(pods: Iterable[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Pods that count, or may come to it: not those that ended, or that a lost node keeps past their end."""
-    return [each for each in pods if not (_has_ended(each) or _is_overdue(each, now))]
 
 
 def count_restarts(pods: Iterable[Pod]) -> int:
@@ -70,16 +64,6 @@ def last_words(pods: Iterable[Pod]) -> str:
 
 def _is_going(pod: Pod) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def _has_ended(pod: Pod) -> bool:
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-
-
-def _is_overdue(pod: Pod, now: datetime) -> bool:
-    # Its deletion is set to the end of its grace, when it is killed.
-    end = pod["metadata"].get("deletionTimestamp")
-    return bool(end) and datetime.fromisoformat(end) < now
 
 
 def _condition(pod: Pod, name: str) -> str:

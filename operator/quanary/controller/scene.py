@@ -148,10 +148,6 @@ class Scene:
         backend = self.seen.backends.get(artifact.digest)
         return backend is not None and backend.ready >= ceil(step * self.spec.runtime.replicas / 100)
 
-    def outdated(self, artifact: Artifact) -> str:
-        """What servers of the artifact or of float still count by an older spec, by name; empty if nothing."""
-        return ", ".join(sorted(self.seen.outdated(self.source.sha256, artifact.digest)))
-
     def failure_of(self, digest: str) -> str:
         """Why its pods cannot start; empty if nothing is wrong."""
         backend = self.seen.backends.get(digest)

@@ -27,8 +27,6 @@ def subject_of(seen: Observation, decision: Decision) -> Subject | None:
         input_range=range_gate(spec, artifact),
         input_drift=drift_gate(spec, artifact),
         escalation=spec.escalation,
-        server=spec.runtime.server,
-        outdated=seen.outdated(memory.source.sha256, digest),
         steps=len(spec.rollout.steps),
         step=progress.step,
         since=progress.since,

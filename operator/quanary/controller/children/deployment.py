@@ -52,14 +52,13 @@ def deployment_manifest(model: Model, running: Running) -> Manifest:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, **MANAGED}, "annotations": SCRAPED},
-                "spec": pod_spec(model, running),
+                "spec": _pod(model, running),
             },
         },
     }
 
 
-def pod_spec(model: Model, running: Running) -> Manifest:
-    """What a pod of one variant is made of."""
+def _pod(model: Model, running: Running) -> Manifest:
     return {
         **pod_settings(model),
         # Longer than the server's own drain.

@@ -41,7 +41,6 @@ class SavedWatch(Saved):
 
     limit: float
     rule: Annotated[str, Field(max_length=96)] = ""
-    served: Annotated[str, Field(max_length=32)] | None = None  # none: the front, or an older operator did not say
     begun: _Amount
     paid: _Amount
     samples: _Count
@@ -75,7 +74,6 @@ def save_watch(watch: Watch, width: float) -> SavedWatch:
     return SavedWatch(
         limit=watch.gate.limit,
         rule=watch.gate.rule,
-        served=watch.gate.served or None,
         begun=watch.begun,
         paid=watch.paid_until,
         samples=watch.samples,

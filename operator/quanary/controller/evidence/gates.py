@@ -63,9 +63,6 @@ class Policy:
     input_range: float = 0.0
     input_drift: float = 0.0
     escalation: float = 0.0  # share of requests that INT8 may be unsure of; 0: nothing is escalated
-    served: str = ""  # what runs the models, in a few words; empty: the front itself
-    # Readings whose counters some pod still keeps by an older spec: such a gate begins when none does any more.
-    outdated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("mismatch", "errors", "alpha", "beta"):
@@ -87,12 +84,11 @@ class Gate:
     reading: str  # the name people see; two gates may share one
     weight: float
     budget: float
-    limit: float  # what the user set; another value begins this gate anew, as another rule does, or server
+    limit: float  # what the user set; another value begins this gate anew, and so does another rule
     bad: tuple[Key, ...]
     total: tuple[Key, ...]
     period_seconds: float
     rule: str = ""  # by which an outcome is bad, if the user chose one
-    served: str = ""  # by what the models were run, where its proof holds of that alone
     proves: bool = False
     # Over its budget it holds the rollout, and condemns nothing: the artifact was never judged on such inputs.
     may_hold: bool = False
@@ -100,9 +96,9 @@ class Gate:
     excuse_bad: tuple[Key, ...] = ()
     excuse_total: tuple[Key, ...] = ()
 
-    def asks_as(self, limit: float, rule: str, served: str) -> bool:
-        """Whether what was gathered under that limit and that rule, of models run so, is evidence of this gate."""
-        return (self.limit, self.rule, self.served) == (limit, rule, served)
+    def asks_as(self, limit: float, rule: str) -> bool:
+        """Whether what was gathered under that limit and that rule is evidence of this gate."""
+        return self.limit == limit and self.rule == rule
 
 
 def gates_of(policy: Policy) -> tuple[Gate, ...]:
@@ -117,7 +113,6 @@ def gates_of(policy: Policy) -> tuple[Gate, ...]:
         total=ALL_COMPARED,
         period_seconds=policy.tick_seconds,
         rule=policy.divergence,
-        served=policy.served,
         proves=True,
     )
     distinct = replace(mismatch, name=DISTINCT, bad=_both(MISMATCHED_DISTINCT), total=_both(COMPARED_DISTINCT))

@@ -74,12 +74,11 @@ class Proof:
     def _begin(self, gate: Gate, at: float) -> Watch:
         period = max(1, round(gate.period_seconds / self.policy.fast_tick_seconds))
         safety, hold = Safety() if gate.proves else None, Hold() if gate.may_hold else None
-        begun = math.inf if gate.reading in self.policy.outdated else at
-        return Watch(gate, begun, period, safety=safety, hold=hold)
+        return Watch(gate, at, period, safety=safety, hold=hold)
 
     @classmethod
-    def restored(cls, pair: str, policy: Policy, text: str, at: float) -> Self:
-        """Go on where `checkpoint()` was taken; samples up to its time are only bases. What begins anew begins at `at`.
+    def restored(cls, pair: str, policy: Policy, text: str) -> Self:
+        """Go on where `checkpoint()` was taken; samples up to its time are only bases.
 
         Raises:
             ValueError: `text` is no checkpoint of this pair.
@@ -93,11 +92,11 @@ class Proof:
         proof.condemned_by, proof.is_proven = saved.condemned, saved.proven
         proof.drops = Drops(*saved.drops)
         for name, watch in proof.watches.items():
-            kept, gate = saved.watches.get(name), watch.gate
-            if kept and watch.has_begun and gate.asks_as(kept.limit, kept.rule, kept.served or gate.served):
-                load_watch(kept, watch, proof.bins.width)
+            kept = saved.watches.get(name)
+            if kept is None or not watch.gate.asks_as(kept.limit, kept.rule):
+                proof._began_anew(watch.gate)
             else:
-                proof.watches[name] = proof._begin_anew(gate, at)
+                load_watch(kept, watch, proof.bins.width)
         return proof
 
     def checkpoint(self) -> str:
@@ -111,30 +110,29 @@ class Proof:
             proven=self.is_proven,
             retreated=self.retreated_at,
             drops=(self.drops.at, self.drops.dropped, self.drops.compared),
-            watches={name: save_watch(each, self.bins.width) for name, each in self.watches.items() if each.has_begun},
+            watches={name: save_watch(watch, self.bins.width) for name, watch in self.watches.items()},
         ).model_dump_json(exclude_none=True)
 
-    def revise(self, policy: Policy, at: float) -> None:
-        """Go on under a changed policy: gates that ask for another thing begin anew at `at`, the others keep theirs.
+    def revise(self, policy: Policy) -> None:
+        """Go on under a changed policy: gates of another limit or rule begin anew, the others keep what they have.
 
-        So does a gate that pods counted by an older spec until now. One that is not watched any more is forgotten.
+        A gate that is not watched any more is forgotten.
         """
         self.policy = policy
         self.schedule = Schedule(policy.steps, self.schedule.changes)
         known, self.watches = self.watches, {}
         for gate in _gates(policy):
-            old, new = known.get(gate.name), self._begin(gate, at)
-            if old and old.goes_on_as(new):
-                old.gate, old.period_bins = gate, new.period_bins
-                self.watches[gate.name] = old
+            old, new = known.get(gate.name), self._begin(gate, self.bins.closed_at)
+            if old is None or not gate.asks_as(old.gate.limit, old.gate.rule):
+                self._began_anew(gate)
             else:
-                self.watches[gate.name] = self._begin_anew(gate, at)
+                old.gate, old.period_bins, new = gate, new.period_bins, old
+            self.watches[gate.name] = new
 
-    def _begin_anew(self, gate: Gate, at: float) -> Watch:
+    def _began_anew(self, gate: Gate) -> None:
         self.is_proven = self.is_proven and not gate.proves
         if self.condemned_by == gate.reading:
             self.condemned_by = ""
-        return self._begin(gate, at)
 
     def weight_changed(self, at: float, *, raised: bool) -> None:
         """The artifact's share changed. A raise is a likely moment for a fault: it draws on the daily allowance."""
@@ -172,7 +170,7 @@ class Proof:
         if dropped or compared:
             self.drops = self.drops.plus(index * self.bins.width, dropped, compared)
         for watch in self.watches.values():
-            watch.add(index, index * self.bins.width, tally)
+            watch.add(index, tally)
 
     def _settle_through(self, index: int) -> None:
         watches = self.watches.values()

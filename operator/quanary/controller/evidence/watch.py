@@ -1,6 +1,5 @@
 """One gate of one pair: counts are gathered over its period, then bet on."""
 
-import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ class Watch:
     """What a gate has gathered since it began."""
 
     gate: Gate
-    begun: float  # what came before counts not; inf: it has not begun
+    begun: float
     period_bins: int
     paid_until: float = 0.0  # up to when prior mass was handed out; 0: none was
     samples: int = 0
@@ -39,20 +38,8 @@ class Watch:
     hold: Hold | None = None
     recent: deque[tuple[float, int, int]] = field(default_factory=deque, compare=False)  # end, bad, all
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether it gathers, or is about to; not while pods count by an older spec."""
-        return self.begun < math.inf
-
-    def goes_on_as(self, new: "Watch") -> bool:
-        """Whether what it has gathered is what `new` would gather."""
-        gate = self.gate
-        return self.has_begun and new.has_begun and new.gate.asks_as(gate.limit, gate.rule, gate.served)
-
-    def add(self, index: int, end: float, tally: Tally) -> None:
-        """Gather a closed bin that ended at `end`. The period before it must be settled."""
-        if end <= self.begun:
-            return
+    def add(self, index: int, tally: Tally) -> None:
+        """Gather a closed bin. The period before it must be settled."""
         gate = self.gate
         counts = [_sum(tally, keys) for keys in (gate.bad, gate.total, gate.excuse_bad, gate.excuse_total)]
         if any(counts):

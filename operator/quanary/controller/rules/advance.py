@@ -58,19 +58,6 @@ def _cause(holding: Sequence[GateReading]) -> tuple[str, str]:
     return "inputs are unlike those of calibration", "InputDrift"
 
 
-def wait_for_older_servers(seen: Observation) -> Decision | None:
-    """While servers still count by an older spec there is no evidence by the present one: nothing forward."""
-    scene = Scene(seen)
-    candidate = scene.candidate
-    if candidate is None or not (outdated := scene.outdated(candidate)):
-        return None
-    if failure := scene.failure_of(candidate.digest) or scene.failure_of(scene.source.sha256):
-        return scene.decide(Stage.STALLED, failure, scene.memory, reason="PodsFailing", after=WATCHFUL)
-    stage = Stage.CANARY if scene.progress.step else Stage.SHADOWING
-    because = f"INT8 at {scene.progress.step} %: {_rolling(outdated)}"
-    return scene.decide(stage, because, scene.memory, reason="Rolling", after=WATCHFUL)
-
-
 def prove_in_shadow(seen: Observation) -> Decision | None:
     """Weight 0 until the mismatch gate is proven within its budget."""
     scene, evidence = Scene(seen), seen.evidence
@@ -103,7 +90,7 @@ def take_unproven_back(seen: Observation) -> Decision | None:
     if scene.candidate is None or not scene.progress.step or seen.evidence is None or seen.evidence.proven:
         return None
     memory = replace(scene.memory, progress=scene.progress.model_copy(update={"step": 0, "since": seen.now}))
-    return scene.decide(Stage.SHADOWING, "its proof no longer holds for the present spec", memory, after=WATCHFUL)
+    return scene.decide(Stage.SHADOWING, "its proof no longer holds for the present budget", memory, after=WATCHFUL)
 
 
 def advance_when_proven(seen: Observation) -> Decision | None:
@@ -132,8 +119,6 @@ def watch_after_promotion(seen: Observation) -> Decision | None:
     if seen.evidence and seen.evidence.prometheus_gone:
         because = "INT8 serves; Prometheus gives no answer, so nothing watches it now"
         return scene.settle(Stage.PROMOTED, because, reason="PrometheusGone")
-    if stable and (outdated := scene.outdated(stable)):
-        return scene.settle(Stage.PROMOTED, f"INT8 serves; {_rolling(outdated)}", reason="Rolling")
     if seen.evidence and (holding := seen.evidence.holding):
         what, reason = _cause(holding)
         names = ", ".join(each.name for each in holding)
@@ -160,10 +145,6 @@ def begin_step(scene: Scene, candidate: Artifact, step: int, because: str) -> De
 def comparisons_of_a_step(mismatch: float) -> int:
     """Comparisons of distinct inputs that a step must see: 20 / the budget of the mismatch gate."""
     return round(COMPARISONS_PER_BUDGET / mismatch)
-
-
-def _rolling(outdated: str) -> str:
-    return f"evidence by the present spec begins when the last servers of an older one have gone ({outdated})"
 
 
 def _doubt(scene: Scene) -> str:

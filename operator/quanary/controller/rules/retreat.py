@@ -125,7 +125,7 @@ def return_after_retreat(seen: Observation) -> Decision | None:
     if evidence is not None and not evidence.proven:
         # A gate was tightened meanwhile: no step without a proof, and then the first one.
         memory = replace(scene.memory, progress=progress.model_copy(update={"resume_step": 0}))
-        because = "its proof no longer holds for the present spec"
+        because = "its proof no longer holds for the present budget"
         return scene.decide(Stage.SHADOWING, because, memory, after=WATCHFUL)
     waited = seen.now - (progress.since or seen.now)
     needed = CLEAN_SHADOW if progress.retreats else scene.spec.rollout.dwell

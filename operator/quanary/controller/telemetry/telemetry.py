@@ -12,8 +12,7 @@ from typing import Final
 import structlog
 
 from quanary.api.names import short
-from quanary.api.v1alpha1 import Divergence, Escalation, Gates, InferenceServer
-from quanary.controller.children.counting import SERVED
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Policy, Proof, Scrape
 from quanary.controller.settings import Settings
@@ -53,8 +52,6 @@ class Subject:
     input_range: float = 0.0  # the gates of the inputs; 0: they are not watched
     input_drift: float = 0.0
     escalation: Escalation | None = None
-    server: InferenceServer | None = None  # what runs the models behind the front
-    outdated: frozenset[str] = frozenset()  # what some pod of the pair still counts by an older spec
     attempt: int = 1  # how many artifacts of this float model were tried, this one included: beta shrinks with it
     retried: bool = False  # trusted once more after it was condemned: its evidence begins anew
     checkpoint: str = ""  # out of the status, for the first time it is tracked
@@ -92,10 +89,9 @@ class Telemetry:
         """Begin or go on gathering evidence of a pair; idempotent. The one pair of the same model before is dropped."""
         known = self._tracked.get(subject.key)
         if known and (known.subject.uid, known.subject.pair) == (subject.uid, subject.pair):
-            known.proof.revise(self._policy(subject), _from_now_on(now.timestamp()))
+            known.proof.revise(self._policy(subject))
             _note_step(known.proof, subject, known.subject.step)
             known.subject = subject
-            self._tell_anew(known)
             return
         proof = self._begin(subject, now.timestamp())
         _note_step(proof, subject, before=0)
@@ -126,12 +122,6 @@ class Telemetry:
                 tracked.read_at = at
                 tracked.evidence = self._advanced(tracked, scrapes, at)
         return self._changed(at)
-
-    def _tell_anew(self, tracked: _Tracked) -> None:
-        """What a changed policy takes back must not be read until Prometheus answers again."""
-        if before := tracked.evidence:
-            now = self._evidence(tracked, tracked.read_at)
-            tracked.evidence = replace(now, prometheus_gone=before.prometheus_gone)
 
     def _advanced(self, tracked: _Tracked, scrapes: list[Scrape], at: float) -> Evidence | None:
         """What a proof says after these samples; nothing if it breaks, for one model must not stop all others."""
@@ -164,7 +154,7 @@ class Telemetry:
         policy = self._policy(subject)
         if subject.checkpoint:
             try:
-                return Proof.restored(subject.pair, policy, subject.checkpoint, _from_now_on(at))
+                return Proof.restored(subject.pair, policy, subject.checkpoint)
             except ValueError as error:
                 # Of another pair (an older candidate), or damaged: proving begins anew, in shadow.
                 key = subject.key
@@ -182,8 +172,6 @@ class Telemetry:
             input_range=subject.input_range,
             input_drift=subject.input_drift,
             escalation=subject.escalation.budget if subject.escalation else 0.0,
-            served=_served(subject),
-            outdated=subject.outdated,
             alpha=settings.alpha * (1 if subject.in_progress else PROMOTED_ALPHA),
             # The betas of all attempts sum to the one of the settings.
             beta=settings.beta / (subject.attempt * (subject.attempt + 1)),
@@ -264,18 +252,6 @@ def _rule(divergence: Divergence, escalation: Escalation | None) -> str:
         policy = escalation.model_dump_json(include={"below", "confidence", "output", "budget"})
         words.append(f"escalated {_short_text(policy)}")
     return " ".join(words)
-
-
-def _served(subject: Subject) -> str:
-    """Other words for another server, and others for a mix: what it says against INT8 counts, what it says for, not."""
-    server = subject.server
-    words = [_short_text(" ".join((server.image.rpartition("@")[2], *server.args)))] if server else []
-    return " ".join([*words, "and another"] if SERVED in subject.outdated else words)
-
-
-def _from_now_on(at: float) -> float:
-    # Samples that come a little late still hold counts of before.
-    return at + MARGIN_SECONDS
 
 
 def _short_text(text: str) -> str:
