@@ -21,10 +21,10 @@ from quanary.server import __main__ as program
 from quanary.server import assembly
 from quanary.server.app import ProtocolApp
 from quanary.server.metrics import Metrics
-from quanary.server.traffic import Front, TwinTraffic, UserTraffic
+from quanary.server.traffic import TWIN_WAITING_LIMIT, Front, TwinTraffic, UserTraffic
 from tests.server import models
 from tests.server.engines import Failing, Hung, Slow
-from tests.server.running import Running, asking, running
+from tests.server.running import Running, asking, running, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
@@ -410,3 +410,27 @@ async def test_what_fails_beside_the_answers_is_said_at_once(tmp_path: Path, mon
             assert (await server.infer([1, 0, 0, 0])).status_code == 200
             errors = [each for each in logs if each["log_level"] == "error"]
     assert [str(each["exc_info"]) for each in errors] == ["nobody expected this"]
+
+
+async def test_of_twins_only_so_many_wait_those_who_still_send_included(tmp_path: Path) -> None:
+    body = json.dumps({"inputs": [ONE]}).encode()
+    async with running(models.write(tmp_path, models.classifier()), Hung) as server:
+        writers, first = [], b"POST /v2/models/m/infer HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body[:5]
+        try:
+            for _ in range(TWIN_WAITING_LIMIT):
+                _, writer = await asyncio.open_connection("127.0.0.1", server.arguments.twin_port)
+                writer.write(first)
+                writers.append(writer)
+            await asyncio.sleep(0.2)
+            answer = await server.client.post(f"{server.twin_url}/v2/models/m/infer", content=body)
+            assert (answer.status_code, "wait already" in answer.json()["error"]) == (503, True)
+        finally:
+            for writer in writers:
+                writer.close()
+
+        async def is_there_room() -> bool:
+            async with asyncio.timeout(20):
+                asked = server.client.post(f"{server.twin_url}/v2/models/m/infer", content=b"{")
+                return (await asked).status_code == 400
+
+        await until(is_there_room)

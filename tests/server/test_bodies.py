@@ -49,7 +49,9 @@ async def test_parts_make_a_body() -> None:
         assert await body.read(Sent(b"ab", b"cd", headers={b"content-length": b"4"})) == b"abcd"
 
 
-@pytest.mark.parametrize("headers", [{b"content-length": b"5"}, {}, {b"content-length": b"1"}])
+@pytest.mark.parametrize(
+    "headers", [{b"content-length": b"5"}, {}, {b"content-length": b"1"}, {b"content-length": b"0" * 5000 + b"5"}]
+)
 async def test_a_body_is_measured_whatever_it_declares(headers: dict[bytes, bytes]) -> None:
     with Bodies(limit_bytes=4).hold() as body, pytest.raises(Refused) as refused:
         await body.read(Sent(b"abc", b"de", headers=headers))

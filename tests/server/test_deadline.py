@@ -88,3 +88,31 @@ async def test_of_a_late_result_another_is_told() -> None:
     assert await Deadlines(0.02).limit(coming, lambda: -1) == -1
     assert coming.is_over
     coming.settle(1)
+
+
+async def test_what_begins_when_another_is_late_needs_no_timer_of_its_own() -> None:
+    deadlines = Deadlines(0.01)
+    begun, all_begun = 0, asyncio.Event()
+
+    def begin_another(_: int) -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 20:
+            deadlines.limit(Soon[int](), lambda: -1).then(begin_another)
+        else:
+            all_begun.set()
+
+    begin_another(0)
+    fired = 0
+    expire = deadlines._expire
+
+    def count(loop: asyncio.AbstractEventLoop) -> None:
+        nonlocal fired
+        fired += 1
+        expire(loop)
+
+    deadlines._expire = count  # type: ignore[method-assign]
+    await asyncio.wait_for(all_begun.wait(), 20)
+    await asyncio.sleep(0.05)
+    assert fired <= 20
+    assert deadlines._timer is None

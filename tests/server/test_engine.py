@@ -161,6 +161,37 @@ async def test_on_the_loop_requests_of_one_turn_run_as_one() -> None:
     assert session.rows == [3]
 
 
+async def test_who_asks_while_answers_are_given_has_the_next_turn() -> None:
+    session = open_gate()
+    engine, turns = inline(session), list[int]()
+
+    def ask(_: object) -> None:
+        turns.append(len(session.rows))
+        if len(turns) < 3:
+            waiting = engine.infer(INPUT)
+            assert isinstance(waiting, Waiting)
+            waiting.then(ask)
+
+    ask(None)
+    for expected in (1, 2):
+        await asyncio.sleep(0)
+        assert len(session.rows) == expected
+
+
+@pytest.mark.parametrize("place", [worker, inline])
+async def test_of_an_answered_request_no_inputs_are_kept(place: Any) -> None:
+    engine = place(open_gate())
+    array = np.ones((1, 4), np.float32)
+    held = weakref.ref(array)
+    waiting = engine.infer({"x": array})
+    del array
+    await waiting
+    await asyncio.sleep(0.05)  # the thread lets go of it
+    gc.collect()
+    assert held() is None
+    assert waiting.is_over
+
+
 async def test_what_would_hold_up_the_loop_goes_to_the_thread() -> None:
     session = gated()
     task = asyncio.ensure_future(inline(session).infer({"x": np.ones((26, 4), np.float32)}))

@@ -39,6 +39,8 @@ from tests.server.running import Running, free_port, listening, running, until
 SURE, UNSURE = [9.0, 0, 0, 0], [0.4, 0, 0.3, 0]
 ESCALATED, DIGEST = "quanary-escalated", "quanary-digest"
 CRITICAL = {"x-critical": "true"}
+MARKS = ("true", "false, true", "true,false", "true,true")
+TWICE = (("x-critical", "no"), ("x-critical", "true"))
 
 
 @pytest.fixture
@@ -431,7 +433,8 @@ class TestCritical:
             running(float_path) as twin,
             running(int8_path, Failing, **escalating(twin.twin_url, **more)) as int8,
         ):
-            answers = [await int8.infer(SURE, headers=CRITICAL) for _ in range(5)]
+            answers = [await int8.infer(SURE, headers={"x-critical": each}) for each in MARKS]
+            answers.append(await int8.infer(SURE, headers=[*TWICE]))
             answers.append(await int8.infer(SURE, f"{int8.url}/vital"))
             assert {each.status_code for each in answers} == {200}
             assert {each.headers[DIGEST] for each in answers} == {short_of(float_path)}

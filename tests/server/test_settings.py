@@ -28,6 +28,8 @@ from quanary.wire.launch import ServeArguments
         ({"twin_url": "http://x:port"}, "--twin-url"),
         ({"critical_header": "x-critical"}, "--critical-header"),
         ({"critical_header": "x critical=1"}, "--critical-header"),
+        ({"critical_header": "x-critical=1,2"}, "--critical-header"),
+        ({"critical_header": "x-critical=1 "}, "--critical-header"),
     ],
 )
 def test_nonsense_is_refused_by_flag(given: dict[str, Any], words: str) -> None:

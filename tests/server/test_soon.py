@@ -1,6 +1,9 @@
 """Results that are there, that come, and that nobody wants any more."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -11,6 +14,10 @@ from quanary.server.soon import Soon, There, follow
 
 class Number(There, msgspec.Struct, frozen=True):
     value: int
+
+
+class Gone(Exception):  # noqa: N818
+    """One that a weak reference can be held to."""
 
 
 def doubled(number: Number) -> Number:
@@ -98,3 +105,17 @@ def test_what_is_late_is_told_in_its_place_to_the_steps_that_came_after() -> Non
     following.expire()
     coming.settle(Number(1))
     assert told == [Number(14)]
+
+
+async def test_a_failure_that_was_awaited_is_kept_by_nobody() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        error = Gone()
+        held = weakref.ref(error)
+        with contextlib.suppress(Gone):
+            await soon(error)
+        del error
+        assert held() is None
+    finally:
+        gc.enable()

@@ -364,8 +364,8 @@ class Header(Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", min_length=1, max_length=256)]
     """The header's name."""
-    value: Annotated[str, Field(min_length=1, max_length=256)]
-    """Its exact value."""
+    value: Annotated[str, Field(pattern=r"^[!-+.-~-]([ -+.-~-]*[!-+.-~-])?$", min_length=1, max_length=256)]
+    """Its exact value: printable ASCII, no comma, no blank at its ends. One in a list counts too."""
 
 
 class Critical(Spec):

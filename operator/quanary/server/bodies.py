@@ -12,13 +12,14 @@ BODY_LIMIT_BYTES: Final = 64 * 2**20
 # All bodies being read or answered at one time.
 BODIES_LIMIT_BYTES: Final = 256 * 2**20
 BODY_SECONDS: Final = 30.0
+_DIGITS: Final = 18  # of a length: more are too many
 
 
 class ClientGone(Exception):  # noqa: N818
     """Nobody waits for an answer any more."""
 
 
-class Incoming(Protocol):
+class Arriving(Protocol):
     """A request whose body comes in."""
 
     @property
@@ -53,7 +54,7 @@ class Bodies:
         """A body's place; `with` holds it until its answer is made."""
         return Body(self)
 
-    def take_whole(self, request: Incoming) -> bytes | None:
+    def take_whole(self, request: Arriving) -> bytes | None:
         """The whole body if it is there already and not packed; then it is held.
 
         Raises:
@@ -109,7 +110,7 @@ class Body:
         self._bodies.admit(self.size, len(part))
         self.size += len(part)
 
-    async def read(self, request: Incoming) -> bytes:
+    async def read(self, request: Arriving) -> bytes:
         """The whole body, unpacked.
 
         Raises:
@@ -126,13 +127,13 @@ class Body:
         except TimeoutError:
             raise Refused(refusal(408, f"body: not complete within {BODY_SECONDS:g} s").adding(CLOSE)) from None
 
-    def _check_declared(self, request: Incoming) -> None:
+    def _check_declared(self, request: Arriving) -> None:
         """Refuse before the first byte is read; what is really read is counted all the same."""
-        declared = request.headers.get(b"content-length")
-        if declared is not None and declared.isdigit():
-            self._bodies.admit(int(declared), 0)
+        declared = request.headers.get(b"content-length", b"").lstrip(b"0")
+        if declared.isdigit():
+            self._bodies.admit(int(declared[:_DIGITS]), 0)
 
-    async def _as_it_is(self, request: Incoming) -> bytes:
+    async def _as_it_is(self, request: Arriving) -> bytes:
         parts, is_more = [], True
         while is_more:
             part, is_more = await request.take_part()
@@ -140,7 +141,7 @@ class Body:
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _unpacked(self, encoding: bytes, request: Incoming) -> AsyncIterator[bytes]:
+    async def _unpacked(self, encoding: bytes, request: Arriving) -> AsyncIterator[bytes]:
         inflating = Inflating(encoding)
         try:
             is_more = True
@@ -156,7 +157,7 @@ class Body:
             raise Refused(refusal(400, f"body in {encoding.decode()}: {error}").adding(CLOSE)) from None
 
 
-def _encoding(request: Incoming) -> bytes | None:
+def _encoding(request: Arriving) -> bytes | None:
     encoding = request.headers.get(b"content-encoding")
     if encoding is None or encoding == b"identity":
         return None

@@ -63,14 +63,13 @@ class Deadlines:
             self._held.popleft()
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
         now = loop.time()
         while self._held and (self._held[0].is_over or self._held[0].end <= now):
             each = self._held.popleft()
             if not each.is_over:
                 each.expire()
-        if self._held:
-            self._timer = loop.call_at(self._held[0].end, self._expire, loop)
+        # Whatever expired may have begun something else, which found a timer there.
+        self._timer = loop.call_at(self._held[0].end, self._expire, loop) if self._held else None
 
 
 class Deadline:

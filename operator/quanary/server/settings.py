@@ -133,4 +133,4 @@ def _is_http(url: str) -> bool:
 
 
 def _is_header(text: str) -> bool:
-    return not text or bool(re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=[\x20-\x7e]+", text))
+    return not text or bool(re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=[!-+.-~-]([ -+.-~-]*[!-+.-~-])?", text))

@@ -6,7 +6,6 @@ as much between the runs of a large one. So on the way of an inference nobody wa
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 _T = TypeVar("_T")
@@ -37,7 +36,10 @@ class Soon(Generic[_T]):
         self._result: Any = None  # until somebody follows
 
     def then(self, go_on: Callable[[_T], _Next], failed: Failed[_Next] | None = None) -> "Soon[_Next]":
-        """What `go_on` makes of it, or `failed` of the exception in its place. Whatever one raises is such a one."""
+        """What `go_on` makes of it, or `failed` of the exception in its place. Whatever one raises is such a one.
+
+        It becomes that itself: only one may follow, or await it.
+        """
         self._steps.append((go_on, failed))
         if self.is_over:
             self._go(self._result, 0)
@@ -78,19 +80,28 @@ class Soon(Generic[_T]):
 
     def __await__(self) -> Generator[Any, None, _T]:
         """Wait for it, in a task; if that is cancelled, it is given up. Raises what it failed with."""
-        future = asyncio.get_running_loop().create_future()
+        come = asyncio.get_running_loop().create_future()
+        told: list[Any] = []
 
-        def tell(set_outcome: Callable[[Any], None], outcome: Any) -> None:
-            if not future.done():
-                set_outcome(outcome)
+        def tell(result: Any) -> None:
+            told.append(result)
+            if not come.done():
+                come.set_result(None)
 
-        self.then(partial(tell, future.set_result), partial(tell, future.set_exception))
+        self.then(tell, tell)
         try:
-            result: _T = yield from future.__await__()
+            yield from come.__await__()
         except asyncio.CancelledError:
             self.give_up()
             raise
-        return result
+        result = told.pop()
+        if not isinstance(result, Exception):
+            return result  # type: ignore[no-any-return]
+        try:
+            raise result
+        finally:
+            # Its traceback holds this frame: if this held it, both would stay, and the inputs with them.
+            del result
 
 
 def follow(
@@ -98,7 +109,8 @@ def follow(
 ) -> Awaitable[_Next]:
     """What `go_on` makes of a result, or `failed` of the exception in its place; at once if it is there already.
 
-    Whatever one raises is the failure of what is returned. What one returns must be one that may be awaited (`There`).
+    Whatever one raises is raised at once, or is the failure of what is returned. What one returns must be one that may
+    be awaited (`There`).
     """
     if isinstance(coming, Soon):
         return coming.then(go_on, failed)

@@ -31,7 +31,7 @@ from quanary.server.statistics import Statistics
 from quanary.server.turn import Turn
 from quanary.wire.inference import ASKER_HEADER, CRITICAL, ESCALATION_HEADER, EXECUTION_HEADER, HOPS_HEADER
 
-Headers = Mapping[bytes, bytes]  # of a request, by name in lower case
+RequestHeaders = Mapping[bytes, bytes]  # by name in lower case
 TWIN_WAITING_LIMIT: Final = 32
 ESCALATIONS_LIMIT: Final = 32
 LOADING: Final = "the model is being loaded"
@@ -78,6 +78,11 @@ class Front:
                 return await coming
         except TimeoutError:
             return self._late()
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # Nobody cancels this: it is the model's way to fail.
+            return refusal(500, "inference failed: it was cancelled")
 
     def let_go(self, size: int, answer: Answer) -> Answer:
         """The answer to a body of so many bytes is made: it is no longer held."""
@@ -135,22 +140,22 @@ class UserTraffic:
                 return self.refuse(refused.answer, request.headers)
             return await self.ask(HttpQuestion.of(content, request.headers), request.headers)
 
-    def ask(self, question: Question, headers: Headers) -> Awaitable[Answer]:
+    def ask(self, question: Question, headers: RequestHeaders) -> Awaitable[Answer]:
         """An answer; its latency runs from the complete question, so that a slow client harms no model."""
         is_critical = self._is_critical(headers)
         started = time.perf_counter()
         answer = self._front.infer(question, self.critical_policy if is_critical else self.policy)
         return follow(answer, partial(self._counted, started, is_critical))
 
-    def refuse(self, answer: Answer, headers: Headers) -> Answer:
+    def refuse(self, answer: Answer, headers: RequestHeaders) -> Answer:
         """The answer to a question that never came in whole."""
         return self._counted(time.perf_counter(), self._is_critical(headers), answer)
 
-    def _is_critical(self, headers: Headers) -> bool:
+    def _is_critical(self, headers: RequestHeaders) -> bool:
         if self._critical is None or (said := headers.get(self._critical[0])) is None:
             return False
-        # The header may have come more than once.
-        return said == self._critical[1] or self._critical[1] in said.split(b", ")
+        # The header may have come more than once, by itself or as a list.
+        return any(each.strip(b" \t") == self._critical[1] for each in said.split(b","))
 
     def _counted(self, started: float, is_critical: bool, answer: Answer) -> Answer:
         if is_critical:
@@ -176,46 +181,48 @@ class TwinTraffic:
         self.policy: Policy = OWN_ANSWERS
         self.observers: list[Observer] = []
         self._front = front
-        self._turn = Turn(TWIN_WAITING_LIMIT)
+        self._turn = Turn()
+        self._asking = 0
         self._escalations = 0
 
     def infer(self, request: HttpRequest) -> Awaitable[Answer]:
         """An answer with the model's execution time; one that a user waits for takes no turn."""
         if (cause := request.headers.get(_ESCALATION)) is not None:
             return self._ask_for_user(request, cause)
-        if self._turn.is_full:
-            return refusal(503, f"{TWIN_WAITING_LIMIT} questions of twins wait already").adding(CLOSE)
-        if not self._turn.try_take():
-            return self._wait_and_ask(request)
+        if self._asking >= TWIN_WAITING_LIMIT:
+            return refusal(503, f"{self._asking} questions of twins wait already").adding(CLOSE)
         try:
             content = self._front.bodies.take_whole(request)
         except Refused as refused:
-            self._turn.release()
             return refused.answer
-        if content is None:
-            self._turn.release()
-            return self._wait_and_ask(request)
+        self._asking += 1
+        if content is None or not self._turn.try_take():
+            return self._wait_and_ask(request, content)
         return follow(self._ask(request, content), partial(self._let_go, len(content)))
 
     def _let_go(self, size: int, answer: Answer) -> Answer:
+        self._asking -= 1
         self._turn.release()
         return self._front.let_go(size, answer)
 
-    async def _wait_and_ask(self, request: HttpRequest) -> Answer:
+    async def _wait_and_ask(self, request: HttpRequest, content: bytes | None) -> Answer:
         with self._front.bodies.hold() as body:
+            body.size = len(content or b"")
             try:
-                content = await body.read(request)
+                content = await body.read(request) if content is None else content
                 async with asyncio.timeout(self._front.deadline_seconds * TURN_SHARE):
                     await self._turn.take()
+                try:
+                    return await self._ask(request, content)
+                finally:
+                    self._turn.release()
             except Refused as refused:
                 return refused.answer
             except TimeoutError:
                 # Not 504: the model was never asked, so it must not be blamed.
                 return refusal(503, "the turn of this question did not come")
-            try:
-                return await self._ask(request, content)
             finally:
-                self._turn.release()
+                self._asking -= 1
 
     def _ask(self, request: HttpRequest, content: bytes) -> Awaitable[Answer]:
         answer = self._front.infer(HttpQuestion.of(content, request.headers), self.policy)

@@ -7,16 +7,10 @@ from collections import deque
 class Turn:
     """For the event loop alone."""
 
-    def __init__(self, limit: int) -> None:
-        """It is nobody's; so many may have it or wait for it."""
-        self._limit = limit
+    def __init__(self) -> None:
+        """It is nobody's."""
         self._is_taken = False
         self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nobody else may even wait."""
-        return self._is_taken + len(self._waiting) >= self._limit
 
     def try_take(self) -> bool:
         """Take it, if it is nobody's."""

@@ -137,7 +137,7 @@ async def test_a_slow_reader_gets_all_of_many_large_answers(app: Callable[[], Ap
             assert len((await client.hear())[1]) == LARGE + 1
 
 
-@pytest.mark.parametrize("expectation", ["Expect: 100-continue", "EXPECT: 100-Continue"])
+@pytest.mark.parametrize("expectation", ["Expect: 100-continue", "EXPECT: 100-Continue", "Expect: 100-continue \t"])
 async def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(expectation: str) -> None:
     async with connected() as client:
         client.say(f"POST /p HTTP/1.1\nContent-Length: 3\n{expectation}")
@@ -167,7 +167,12 @@ async def test_another_protocol_is_not_taken_up_and_the_client_goes_on() -> None
 
 @pytest.mark.parametrize(
     "head",
-    ["GET /a HTTP/1.1\nConnection: close", "GET /a HTTP/1.0", "GET /close HTTP/1.1"],
+    [
+        "GET /a HTTP/1.1\nConnection: close",
+        "GET /a HTTP/1.0",
+        "GET /a HTTP/1.0\nConnection: keep-alive",
+        "GET /close HTTP/1.1",
+    ],
 )
 async def test_the_last_answer_says_so_and_ends_the_connection(head: str) -> None:
     async with connected() as client:
@@ -422,3 +427,32 @@ async def test_an_application_hears_that_its_client_is_gone() -> None:
         await asyncio.sleep(0.05)
         client.writer.close()
         await asyncio.wait_for(gone.wait(), 20)
+
+
+async def test_a_slow_reader_who_will_send_no_more_gets_all_and_then_the_end() -> None:
+    async with connected() as client:
+        client.say("GET /large HTTP/1.1")
+        await asyncio.sleep(0.1)  # the answer waits to be taken
+        client.writer.write_eof()
+        assert len((await client.hear())[1]) == LARGE + 1
+        assert await asyncio.wait_for(client.is_closed(), 20)
+
+
+async def test_who_is_accepted_while_the_port_stops_is_told_to_go() -> None:
+    number = free_port()
+    port = HttpPort(Later(echo), "127.0.0.1", number, 1.0)
+    await port.start()
+    entered, stopping = port.enter, list[asyncio.Task[None]]()
+
+    def enter(each: connection.Connection) -> None:
+        port.enter = entered  # type: ignore[method-assign]
+        stopping.append(asyncio.create_task(port.stop()))
+        # The task begins before the next connection is told of, and after this one.
+        asyncio.get_running_loop().call_soon(entered, each)
+
+    port.enter = enter  # type: ignore[assignment, method-assign]
+    client = Client(*await asyncio.open_connection("127.0.0.1", number))
+    assert await asyncio.wait_for(client.is_closed(), 20)
+    await stopping[0]
+    assert not port.connections
+    client.writer.close()

@@ -74,6 +74,12 @@ class Waiting(Soon[Execution]):
             self.rest.append(shape[1:])
 
     @override
+    def settle(self, result: Execution | Exception) -> None:
+        """Let go of the inputs: what has come may be remembered for as long as older requests wait."""
+        self.inputs = {}
+        super().settle(result)
+
+    @override
     def give_up(self) -> None:
         """Let go of the inputs: it may stay in the backlog for long, counted by nobody."""
         super().give_up()

@@ -38,9 +38,11 @@ class InlineEngine:
         return waiting
 
     def _run_all(self) -> None:
-        while before := len(self._backlog):
-            batch = take(self._backlog, self._plan.limit)
-            self._room.leave(before - len(self._backlog))
+        # Whoever asks while these are answered has the next turn: others on the loop must not wait for all of them.
+        backlog, self._backlog = self._backlog, deque()
+        while before := len(backlog):
+            batch = take(backlog, self._plan.limit)
+            self._room.leave(before - len(backlog))
             if not batch:
                 return
             self._room.count_batch(len(batch))

@@ -53,6 +53,8 @@ class WorkerEngine:
             # The loop is closed when the process is about to end: nobody waits any more.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._hand_over, batch, outcomes, before - len(backlog))
+            # Until the next request comes nothing of these is held.
+            del batch, outcomes
 
     def _hand_over(self, batch: list[Waiting], outcomes: list[Outcome], places: int) -> None:
         # Places are free only now: requests past their deadline hold theirs until the thread gets to them.

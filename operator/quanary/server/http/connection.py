@@ -35,6 +35,10 @@ class Port(Protocol):
     connections: set["Connection"]
     tasks: set["asyncio.Task[None]"]
 
+    def enter(self, connection: "Connection") -> None:
+        """It has begun."""
+        ...
+
     def leave(self, connection: "Connection") -> None:
         """It has ended."""
         ...
@@ -68,11 +72,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._outgoing = Outgoing(transport, self._loop)
-        self._port.connections.add(self)
+        self._port.enter(self)
         if len(self._port.connections) > CONNECTIONS_LIMIT:
             self._write(refusal(503, f"{CONNECTIONS_LIMIT} connections are open already"), is_last=True)
             self._outgoing.end()
-        else:
+        elif not self._is_ending:
             self._check_idle()
 
     @override
@@ -225,7 +229,7 @@ class Connection(asyncio.Protocol):
     async def _go_on_when_taken(self, request: HttpRequest, size: int, *, is_last: bool) -> None:
         await self._outgoing.wait_until_taken(size)
         if self._is_answering(request):
-            self._go_on(request, is_last=is_last)
+            self._go_on(request, is_last=is_last or request.is_last)
             self._answer_first()
 
     def _is_answering(self, request: HttpRequest) -> bool:

@@ -89,7 +89,8 @@ class Incoming:
         if len(self._headers) >= HEADERS_LIMIT:
             message = f"the request's head: found more than {HEADERS_LIMIT} headers; allowed: at most so many"
             raise Refused(refusal(431, message))
-        self._headers.append((name.lower(), value))
+        # The parser keeps blanks behind a value, which are no part of it (RFC 9110, 5.5).
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
@@ -99,7 +100,8 @@ class Incoming:
             self._is_staying = False
             return
         parser = self._parser
-        is_last = not parser.should_keep_alive()
+        # A client of HTTP/1.0 waits for the end of the connection, unless it is told otherwise.
+        is_last = not parser.should_keep_alive() or parser.get_http_version() != "1.1"
         headers = headers_of(self._headers)
         request = HttpRequest(self._connection, parser.get_method(), path_of(self._url), headers, is_last=is_last)
         self._admit(request)

@@ -34,6 +34,7 @@ class HttpPort:
         self._patience_seconds = deadline_seconds + GRACE_SECONDS
         self._server: asyncio.Server | None = None
         self._ended = asyncio.Event()
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Answer."""
@@ -42,6 +43,7 @@ class HttpPort:
 
     async def stop(self) -> None:
         """Take no new connection, finish what runs, end."""
+        self._is_stopping = True
         if self._server:
             self._server.close()
         self._listener.close()
@@ -58,6 +60,12 @@ class HttpPort:
             connection.abort()
         for task in list(self.tasks):
             task.cancel()
+
+    def enter(self, connection: Connection) -> None:
+        """It has begun."""
+        self.connections.add(connection)
+        if self._is_stopping:
+            connection.shutdown()
 
     def leave(self, connection: Connection) -> None:
         """It has ended."""

@@ -81,7 +81,7 @@ class HttpRequest:
         Raises:
             ClientGone: none will.
         """
-        if self._may_await_us and not self.is_complete and expects_continue(self.headers):
+        if self._may_await_us and not (self.is_complete or self._is_lost) and expects_continue(self.headers):
             self._connection.ask_for_body()
         self._may_await_us = False
         while not (self._parts or self.is_complete or self._is_lost):
