@@ -31,6 +31,9 @@ class Statistics:
         if execution_seconds is None:
             self.fail.add(latency_seconds)
             return
-        self.success.add(latency_seconds)
-        self.execution.add(execution_seconds)
+        success, execution = self.success, self.execution
+        success.count += 1
+        success.seconds += latency_seconds
+        execution.count += 1
+        execution.seconds += execution_seconds
         self.last_inference_seconds = time.time()

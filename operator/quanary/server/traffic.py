@@ -84,11 +84,6 @@ class Front:
             # Nobody cancels this: it is the model's way to fail.
             return refusal(500, "inference failed: it was cancelled")
 
-    def let_go(self, size: int, answer: Answer) -> Answer:
-        """The answer to a body of so many bytes is made: it is no longer held."""
-        self.bodies.release(size)
-        return answer
-
     def _late(self) -> Answer:
         return refusal(504, f"no answer within {self.deadline_seconds:g} s")
 
@@ -129,8 +124,7 @@ class UserTraffic:
             return self.refuse(refused.answer, request.headers)
         if content is None:
             return self._infer_later(request)
-        answer = self.ask(HttpQuestion.of(content, request.headers), request.headers)
-        return follow(answer, partial(self._front.let_go, len(content)))
+        return self.ask(HttpQuestion.of(content, request.headers), request.headers, len(content))
 
     async def _infer_later(self, request: HttpRequest) -> Answer:
         with self._front.bodies.hold() as body:
@@ -140,16 +134,19 @@ class UserTraffic:
                 return self.refuse(refused.answer, request.headers)
             return await self.ask(HttpQuestion.of(content, request.headers), request.headers)
 
-    def ask(self, question: Question, headers: RequestHeaders) -> Awaitable[Answer]:
-        """An answer; its latency runs from the complete question, so that a slow client harms no model."""
+    def ask(self, question: Question, headers: RequestHeaders, held_bytes: int = 0) -> Awaitable[Answer]:
+        """An answer; its latency runs from the complete question, so that a slow client harms no model.
+
+        Of its body so many bytes were held, and no longer are.
+        """
         is_critical = self._is_critical(headers)
         started = time.perf_counter()
         answer = self._front.infer(question, self.critical_policy if is_critical else self.policy)
-        return follow(answer, partial(self._counted, started, is_critical))
+        return follow(answer, partial(self._counted, started, is_critical, held_bytes))
 
     def refuse(self, answer: Answer, headers: RequestHeaders) -> Answer:
         """The answer to a question that never came in whole."""
-        return self._counted(time.perf_counter(), self._is_critical(headers), answer)
+        return self._counted(time.perf_counter(), self._is_critical(headers), 0, answer)
 
     def _is_critical(self, headers: RequestHeaders) -> bool:
         if self._critical is None or (said := headers.get(self._critical[0])) is None:
@@ -157,7 +154,8 @@ class UserTraffic:
         # The header may have come more than once, by itself or as a list.
         return any(each.strip(b" \t") == self._critical[1] for each in said.split(b","))
 
-    def _counted(self, started: float, is_critical: bool, answer: Answer) -> Answer:
+    def _counted(self, started: float, is_critical: bool, held_bytes: int, answer: Answer) -> Answer:
+        self._front.bodies.release(held_bytes)
         if is_critical:
             return answer.unseen()
         latency_seconds = time.perf_counter() - started
@@ -203,7 +201,8 @@ class TwinTraffic:
     def _let_go(self, size: int, answer: Answer) -> Answer:
         self._asking -= 1
         self._turn.release()
-        return self._front.let_go(size, answer)
+        self._front.bodies.release(size)
+        return answer
 
     async def _wait_and_ask(self, request: HttpRequest, content: bytes | None) -> Answer:
         with self._front.bodies.hold() as body:

@@ -120,7 +120,7 @@ def run(session: Session, batch: Sequence[Waiting], plan: Plan) -> list[Outcome]
     """One outcome for each: of one run, or of one run each if that fails, so that a bad input fails alone."""
     if len(batch) == 1:
         return [_run_alone(session, batch[0])]
-    rows = sum(each.rows for each in batch)
+    rows = sum([each.rows for each in batch])
     try:
         joined = {name: np.concatenate([each.inputs[name] for each in batch]) for name in batch[0].inputs}
         started = time.perf_counter()
@@ -130,18 +130,19 @@ def run(session: Session, batch: Sequence[Waiting], plan: Plan) -> list[Outcome]
         outputs, seconds = {}, 0.0
     if not outputs or any(array.shape[:1] != (rows,) for array in outputs.values()):
         return [_run_alone(session, each) for each in batch]
-    return _split(batch, outputs, plan, seconds)
+    return _split(batch, rows, outputs, plan, seconds)
 
 
-def _split(batch: Sequence[Waiting], outputs: Mapping[str, NDArray[Any]], plan: Plan, seconds: float) -> list[Outcome]:
+def _split(
+    batch: Sequence[Waiting], rows: int, outputs: Mapping[str, NDArray[Any]], plan: Plan, seconds: float
+) -> list[Outcome]:
     """Views, no copies."""
-    total = sum(each.rows for each in batch)
     outcomes: list[Outcome] = []
     start = 0
     for each in batch:
         end = start + each.rows
         part = {name: array[start:end] for name, array in outputs.items()}
-        outcomes.append(Execution(part, plan.seconds_alone(seconds, each.rows, total)))
+        outcomes.append(Execution(part, plan.seconds_alone(seconds, each.rows, rows)))
         start = end
     return outcomes
 

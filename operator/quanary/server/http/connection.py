@@ -240,7 +240,8 @@ class Connection(asyncio.Protocol):
         if not is_last:
             self._waiting.popleft()
             self._idle_since = self._loop.time()
-            self.resume_reading()
+            if not self._is_reading:
+                self.resume_reading()
             if self._is_ending and not self._waiting:  # since the answer began to leave
                 self._outgoing.end()
             return

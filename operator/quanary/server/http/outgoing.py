@@ -24,17 +24,14 @@ class Outgoing:
         """Nothing is sent."""
         self._transport = transport
         self._loop = loop
-        self._room: asyncio.Future[None] | None = None  # while the client does not take what it was sent
+        self.is_full = False  # the client is slow to take what it was sent
+        self._room: asyncio.Future[None] | None = None  # then: until it has taken it
         self._timer: TimerHandle | None = None  # until the client is given up
         self._is_last = False
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the client is slow to take what it was sent."""
-        return self._room is not None
-
     def pause(self) -> None:
         """The client does not take what it was sent."""
+        self.is_full = True
         self._room = self._room or self._loop.create_future()
         self._give_up_after(TAKE_SECONDS)
 
@@ -42,6 +39,7 @@ class Outgoing:
         """It takes it."""
         if self._room and not self._room.done():
             self._room.set_result(None)
+        self.is_full = False
         self._room = None
         if not self._is_last:
             self._stop_timer()
