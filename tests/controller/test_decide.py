@@ -150,6 +150,17 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "the dwell keeps a step": (
         {"memory": status(candidate=artifact(), progress=Progress(step=5, since=NOW - timedelta(seconds=59)))},
         Stage.CANARY, "dwell", {FLOAT: 950, INT8: 50}),
+    "a gate that began anew keeps a step for a dwell of its own": (
+        {"memory": canary(5), "evidence": evidence(begun=(NOW - timedelta(seconds=59)).timestamp())},
+        Stage.CANARY, "dwell", {FLOAT: 950, INT8: 50}),
+    "and no longer": (
+        {"memory": canary(5), "evidence": evidence(begun=(NOW - timedelta(seconds=60)).timestamp())},
+        Stage.CANARY, "50 %", {FLOAT: 500, INT8: 500}),
+    "a gate that began anew off traffic asks for its time there": (
+        {"memory": status(candidate=artifact(), progress=Progress(
+            since=NOW - timedelta(hours=1), resume_step=50, retreats=(NOW - timedelta(hours=1),))),
+         "evidence": evidence(begun=(NOW - timedelta(seconds=119)).timestamp())},
+        Stage.HELD, "off traffic", {FLOAT: 1000}),
     "too few comparisons keep a step": (
         {"memory": canary(5, progress={"compared_at_start": 999_500})}, Stage.CANARY, "500 of 1000",
         {FLOAT: 950, INT8: 50}),

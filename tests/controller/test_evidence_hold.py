@@ -174,12 +174,21 @@ def test_a_gate_that_comes_or_goes_leaves_the_others_alone() -> None:
     assert [each.name for each in proof.read(START + 600).gates][3:] == ["input-drift"]
 
 
-def test_another_budget_ends_a_hold() -> None:
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_another_budget_ends_no_hold_but_samples_within_it_do(*, is_restarted: bool) -> None:
+    history = list(input_history(constant(0.3), constant(0.0), seconds=1200))
+    wider = replace(WATCHED, input_range=0.5)
     proof = Proof(PAIR, WATCHED, START)
-    proof.advance(input_history(constant(0.3), constant(0.0), seconds=600))
+    proof.advance(each for each in history if each.at <= START + 600)
     assert proof.read(START + 600).holding
-    proof.revise(replace(WATCHED, input_range=0.5))
-    assert proof.read(START + 600).holding == ()
+    if is_restarted:
+        proof = Proof.restored(PAIR, wider, proof.checkpoint())
+    else:
+        proof.revise(wider)
+    ranged = gate(proof.read(START + 600), "input-range")
+    assert (ranged.holds, ranged.samples) == (True, 0)
+    proof.advance(each for each in history if each.at > START + 590)
+    assert proof.read(START + 1200).holding == ()
 
 
 def test_the_counters_are_among_those_that_are_read() -> None:

@@ -328,6 +328,26 @@ def test_another_budget_takes_back_what_the_old_one_condemned() -> None:
     assert proof.read(START + 60).condemned_by == ""
 
 
+def test_another_budget_takes_back_its_retreat_and_no_other_does() -> None:
+    proof, before = watched(constant(replace(BUSY, errors=0.3)))
+    assert before.retreat_by == "errors"
+    proof.revise(replace(POLICY, mismatch=0.05))
+    assert proof.read(START + 60).retreat_by == "errors"
+    proof.revise(replace(POLICY, errors=0.5))
+    assert proof.read(START + 60).retreat_by == ""
+
+
+def test_it_is_told_when_the_youngest_gate_began() -> None:
+    proof, before = watched(constant(BUSY), seconds=180, policy=QUICK)
+    slower = replace(QUICK, latency_seconds=0.5)
+    text = proof.checkpoint()
+    assert before.begun == START
+    assert Proof.restored(PAIR, QUICK, text, START + 600).read(START + 600).begun == START
+    assert Proof.restored(PAIR, slower, text, START + 600).read(START + 600).begun == START + 600
+    proof.revise(slower)
+    assert START + 175 < proof.read(START + 180).begun <= START + 180
+
+
 def test_settings_of_the_operator_begin_nothing_anew() -> None:
     proof, before = watched(constant(BUSY), seconds=60)
     proof.revise(replace(POLICY, tick_seconds=2.0, alpha=0.001, steps=9))

@@ -1,15 +1,19 @@
 """Whole lives of a model in memory, with the operator dying at every single write."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from quanary.api.v1alpha1 import Stage as StageWord
 from quanary.controller.cluster import ClusterError
+from quanary.controller.evidence import Evidence
+from quanary.controller.telemetry import Subject
 from quanary.wire.report import FrontEntry, Opening, Refusal
 from tests.controller.scenes import FLOAT, INT8, NEW_FLOAT, SAFER, SAFEST
-from tests.controller.world import KEY, Stage
+from tests.controller.world import KEY, Stage, Traffic
 
 FLOAT_NAME, INT8_NAME = f"m-float-{FLOAT[:10]}", f"m-int8-{INT8[:10]}"
 SAFER_NAME, SAFEST_NAME = f"m-int8-{SAFER[:10]}", f"m-int8-{SAFEST[:10]}"
@@ -166,6 +170,34 @@ async def test_a_new_source_model_takes_over_in_one_write_and_the_old_pair_goes_
     await stage.live(ROUNDS)
     assert stage.cluster.status().stage is StageWord.PROMOTED
     assert ("Deployment", FLOAT_NAME) not in left_over(stage)
+
+
+class TrafficOfABudget(Traffic):
+    """Another budget takes the proof back, as it does of a real one."""
+
+    @override
+    def revise(self, subject: Subject) -> Evidence | None:
+        before, found = self.subject, super().revise(subject)
+        is_changed = before is not None and before.mismatch != subject.mismatch
+        return replace(found, proven=False, checkpoint="begun anew") if found and is_changed else found
+
+
+async def test_nothing_is_decided_on_a_proof_that_the_very_edit_takes_back() -> None:
+    stage = Stage()
+    stage.traffic = TrafficOfABudget()
+    stage.create()
+    while stage.cluster.status().progress.step != 100:
+        await stage.live(1)
+    steps = {"steps": [5, 50, 100], "dwell": "60s"}
+    change_spec(stage, rollout={**steps, "mode": "Paused"})
+    await stage.live(2)
+    assert stage.cluster.status().progress.step == 100
+    change_spec(stage, rollout=steps, gates={"mismatch": 0.005})
+    await stage.live(1)
+    status = stage.cluster.status()
+    assert (status.stage, status.progress.step) == (StageWord.SHADOWING, 0)
+    assert status.checkpoint == "begun anew", "a crash does not bring the proof back"
+    assert stage.cluster.weights() == {FLOAT_NAME: 1000}
 
 
 async def test_a_taken_name_stalls_and_touches_nothing_of_the_stranger() -> None:

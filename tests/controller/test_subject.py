@@ -1,7 +1,7 @@
 """Which evidence a decision asks for."""
 
 from quanary.controller.decide import decide
-from quanary.controller.subject import subject_of
+from quanary.controller.subject import present_subject, subject_of
 from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, disagreeing, seen, spec, status
 
 
@@ -63,6 +63,23 @@ def test_the_gates_of_the_inputs_come_with_the_artifact() -> None:
     subject = subject_of(at, decide(at))
     assert subject
     assert (subject.input_range, subject.input_drift) == (0.03, 0.05)
+
+
+def test_evidence_is_judged_by_the_present_spec_before_anything_is_decided() -> None:
+    at = seen(memory=canary(5), spec=spec(gates={"mismatch": 0.07}))
+    subject = present_subject(at)
+    assert subject
+    assert (subject.int8_digest, subject.mismatch, subject.step) == (INT8, 0.07, 5)
+    beside = seen(memory=status(candidate=artifact(), stable=artifact(OTHER), condemned=condemned()))
+    stable = present_subject(beside)
+    assert stable
+    assert stable.int8_digest == OTHER
+
+
+def test_without_a_valid_spec_or_an_artifact_evidence_stays_what_it_is() -> None:
+    assert present_subject(seen(memory=canary(5), spec=None, spec_error="wrong")) is None
+    assert present_subject(seen(memory=canary(5), spec_error="an image that is not allowed")) is None
+    assert present_subject(seen()) is None
 
 
 def test_what_is_escalated_is_known() -> None:

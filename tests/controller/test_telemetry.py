@@ -388,6 +388,35 @@ async def test_so_does_what_float_answers_instead(
     assert samples(reading(telemetry))["errors"] >= before["errors"]
 
 
+async def test_what_a_changed_spec_takes_back_is_told_at_once(fake: FakePrometheus, telemetry: Telemetry) -> None:
+    fake.store(pods(GOOD, 120))
+    telemetry.track(SUBJECT, moment(0))
+    await run(telemetry, 120, every=2)
+    before = reading(telemetry)
+    assert before.proven
+    assert telemetry.revise(SUBJECT) is before
+    fake.status, fake.body = 503, b"out of order"
+    revised = telemetry.revise(replace(SUBJECT, mismatch=0.05))
+    assert revised is telemetry.reading(KEY)
+    assert revised
+    assert not revised.proven
+    assert json.loads(revised.checkpoint)["proven"] is False
+    assert (revised.int8_silent, revised.float_silent) == (False, False)
+    assert samples(revised)["errors"] == samples(before)["errors"]
+    assert await telemetry.tick(moment(121)) == {KEY}
+
+
+async def test_a_pair_that_is_not_tracked_has_no_evidence(fake: FakePrometheus, telemetry: Telemetry) -> None:
+    fake.store(pods(GOOD, 30))
+    assert telemetry.revise(SUBJECT) is None
+    telemetry.track(SUBJECT, moment(0))
+    await run(telemetry, 30)
+    before = reading(telemetry)
+    assert telemetry.revise(replace(SUBJECT, int8_digest=OTHER)) is None
+    assert telemetry.revise(replace(SUBJECT, uid="another")) is None
+    assert telemetry.reading(KEY) is before, "nothing was dropped"
+
+
 async def test_a_new_weight_clears_the_retreat(fake: FakePrometheus, telemetry: Telemetry) -> None:
     fake.store(pods(replace(GOOD, errors=0.5), 30))
     telemetry.track(replace(SUBJECT, step=1, since=moment(0)), moment(0))

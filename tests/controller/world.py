@@ -47,8 +47,15 @@ class Traffic:
     def forget(self, key: ModelKey) -> None:
         self.subject = None
 
+    def revise(self, subject: Subject) -> Evidence | None:
+        is_tracked = self.subject is not None and self.subject.identity == subject.identity
+        return self._says() if is_tracked else None
+
     def reading(self, key: ModelKey) -> Evidence | None:
         self.compared += 5000
+        return self._says()
+
+    def _says(self) -> Evidence | None:
         if self.subject is None:
             return None
         said = self.says | self.against.get(self.subject.int8_digest, {})

@@ -15,7 +15,7 @@ from quanary.controller.decide import decide
 from quanary.controller.decision import Decision, ModelKey, Observation
 from quanary.controller.observe import observe
 from quanary.controller.record import record
-from quanary.controller.subject import subject_of
+from quanary.controller.subject import present_subject, subject_of
 from quanary.controller.world import World
 
 # How long a weight that must fall waits for the status to be written.
@@ -34,10 +34,17 @@ async def reconcile(world: World, key: ModelKey) -> timedelta | None:
     if seen is None:
         world.telemetry.forget(key)
         return None
+    seen = _under_present_spec(world, seen)
     decision, manifests = await _decide(world, seen)
     _follow(world, seen, decision)
     later = await _carry_out(world, seen, decision, manifests)
     return min(decision.look_again_after, later or decision.look_again_after)
+
+
+def _under_present_spec(world: World, seen: Observation) -> Observation:
+    """Less what the spec takes back: nothing is decided, nor written to the status, by gates of an older one."""
+    subject = present_subject(seen)
+    return replace(seen, evidence=world.telemetry.revise(subject)) if subject else seen
 
 
 async def _decide(world: World, seen: Observation) -> tuple[Decision, Manifests]:

@@ -1,7 +1,7 @@
 """An observation read in the words of the lifecycle, and decisions built from it. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from math import ceil
 from typing import Final
@@ -110,6 +110,13 @@ class Scene:
     def job_runs(self) -> bool:
         """Whether a quantizer Job is there."""
         return self.seen.job is not None
+
+    @property
+    def judged(self) -> timedelta:
+        """How long the present step, or the time off traffic, has been watched by all gates as the spec sets them."""
+        now, evidence = self.seen.now, self.seen.evidence
+        begun = datetime.fromtimestamp(evidence.begun if evidence else 0.0, UTC)
+        return now - max(self.progress.since or now, begun)
 
     def is_condemned(self, digest: str) -> bool:
         """Whether it was rolled back on evidence."""

@@ -1,14 +1,27 @@
 """Which evidence a decision asks for. Pure."""
 
-from quanary.controller.decision import Decision, Observation
+from quanary.controller.decision import Decision, Memory, Observation
 from quanary.controller.fitness import drift_gate, mismatch_gate, range_gate
 from quanary.controller.rules.advance import comparisons_of_a_step
+from quanary.controller.scene import Scene
 from quanary.controller.telemetry import Subject
 
 
 def subject_of(seen: Observation, decision: Decision) -> Subject | None:
     """The pair to be compared: float and the artifact that is being proven, else the promoted one; None for none."""
-    memory, spec, digest = decision.memory, seen.spec, decision.target.twin_digest
+    return _subject(seen, decision.memory, decision.target.twin_digest)
+
+
+def present_subject(seen: Observation) -> Subject | None:
+    """The pair that is compared already, as the present spec would have it judged; None if nothing is to change."""
+    if seen.spec is None or seen.spec_error:
+        return None
+    scene = Scene(seen)
+    return _subject(seen, scene.memory, scene.subject.digest) if scene.subject else None
+
+
+def _subject(seen: Observation, memory: Memory, digest: str) -> Subject | None:
+    spec = seen.spec
     if spec is None or memory.source is None or not digest:
         return None
     progress = memory.progress

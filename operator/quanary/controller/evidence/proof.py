@@ -77,8 +77,8 @@ class Proof:
         return Watch(gate, at, period, safety=safety, hold=hold)
 
     @classmethod
-    def restored(cls, pair: str, policy: Policy, text: str) -> Self:
-        """Go on where `checkpoint()` was taken; samples up to its time are only bases.
+    def restored(cls, pair: str, policy: Policy, text: str, at: float = 0.0) -> Self:
+        """Go on where `checkpoint()` was taken; samples up to its time are only bases. What begins anew begins at `at`.
 
         Raises:
             ValueError: `text` is no checkpoint of this pair.
@@ -94,7 +94,8 @@ class Proof:
         for name, watch in proof.watches.items():
             kept = saved.watches.get(name)
             if kept is None or not watch.gate.asks_as(kept.limit, kept.rule):
-                proof._began_anew(watch.gate)
+                watch.begun = max(saved.at, at)
+                proof._began_anew(watch, kept.hold.since if kept and kept.hold else 0.0)
             else:
                 load_watch(kept, watch, proof.bins.width)
         return proof
@@ -116,7 +117,7 @@ class Proof:
     def revise(self, policy: Policy) -> None:
         """Go on under a changed policy: gates of another limit or rule begin anew, the others keep what they have.
 
-        A gate that is not watched any more is forgotten.
+        A hold goes on: only evidence ends it. A gate that is not watched any more is forgotten.
         """
         self.policy = policy
         self.schedule = Schedule(policy.steps, self.schedule.changes)
@@ -124,15 +125,20 @@ class Proof:
         for gate in _gates(policy):
             old, new = known.get(gate.name), self._begin(gate, self.bins.closed_at)
             if old is None or not gate.asks_as(old.gate.limit, old.gate.rule):
-                self._began_anew(gate)
+                self._began_anew(new, old.hold.since if old and old.hold else 0.0)
             else:
                 old.gate, old.period_bins, new = gate, new.period_bins, old
             self.watches[gate.name] = new
 
-    def _began_anew(self, gate: Gate) -> None:
+    def _began_anew(self, watch: Watch, held_since: float) -> None:
+        gate = watch.gate
         self.is_proven = self.is_proven and not gate.proves
         if self.condemned_by == gate.reading:
             self.condemned_by = ""
+        if gate.name == FAST:
+            self.retreated_at = 0.0
+        if watch.hold:
+            watch.hold.since = held_since
 
     def weight_changed(self, at: float, *, raised: bool) -> None:
         """The artifact's share changed. A raise is a likely moment for a fault: it draws on the daily allowance."""
@@ -217,6 +223,7 @@ class Proof:
             suspicious=self._sum() >= self.policy.alpha**-0.5,
             retreat_by=self.watches[FAST].gate.reading if self.retreated_at > self.changed_at else "",
             proven=self.is_proven,
+            begun=max(each.begun for each in self.watches.values()),
             safe_now=all(each.value >= 1 / self.policy.beta for each in self._safeties()),
             fresh_safe=all(each.fresh(self.changed_at) >= 1 for each in proving),
             compared_distinct=self.watches[DISTINCT].samples,

@@ -37,6 +37,7 @@ class Evidence:
     suspicious: bool = False  # that sum is half-way (M >= 1/sqrt(alpha)): never advance
     retreat_by: str = ""  # the fast kernel fired on this gate since the newest weight change
     proven: bool = False  # mismatch proven within budget once (latched)
+    begun: float = 0.0  # when the youngest gate did: it knows nothing of before; seconds since the epoch
     safe_now: bool = False  # its present D is still >= 1/beta
     fresh_safe: bool = False  # D begun at the newest weight change is >= 1
     compared_distinct: int = 0

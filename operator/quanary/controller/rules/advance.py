@@ -162,7 +162,7 @@ def _obstacle(scene: Scene, candidate: Artifact) -> str:
     evidence, progress, spec = scene.seen.evidence, scene.progress, scene.spec
     if evidence is None:
         return "waiting for samples"
-    if scene.seen.now - (progress.since or scene.seen.now) < spec.rollout.dwell:
+    if scene.judged < spec.rollout.dwell:
         return f"dwell of {spec.rollout.dwell.total_seconds():g} s"
     needed = comparisons_of_a_step(mismatch_gate(spec, candidate))
     if (compared := evidence.compared_distinct - progress.compared_at_start) < needed:

@@ -127,10 +127,9 @@ def return_after_retreat(seen: Observation) -> Decision | None:
         memory = replace(scene.memory, progress=progress.model_copy(update={"resume_step": 0}))
         because = "its proof no longer holds for the present budget"
         return scene.decide(Stage.SHADOWING, because, memory, after=WATCHFUL)
-    waited = seen.now - (progress.since or seen.now)
     needed = CLEAN_SHADOW if progress.retreats else scene.spec.rollout.dwell
     is_clean = evidence is not None and not evidence.int8_silent and scene.is_available(candidate)
-    if not is_clean or waited < needed:
+    if not is_clean or scene.judged < needed:
         because = f"off traffic; step {progress.resume_step} % is tried again after {needed.total_seconds():g} s clean"
         return scene.hold(because, "Retreated")
     return begin_step(scene, candidate, progress.resume_step, "clean in shadow again")

@@ -62,6 +62,11 @@ class Subject:
         """Both digests in short."""
         return f"{short(self.float_digest)}/{short(self.int8_digest)}{'/retried' if self.retried else ''}"
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Of whom what was gathered is evidence."""
+        return self.uid, self.pair
+
 
 @dataclass
 class _Tracked:
@@ -88,8 +93,8 @@ class Telemetry:
     def track(self, subject: Subject, now: datetime) -> None:
         """Begin or go on gathering evidence of a pair; idempotent. The one pair of the same model before is dropped."""
         known = self._tracked.get(subject.key)
-        if known and (known.subject.uid, known.subject.pair) == (subject.uid, subject.pair):
-            known.proof.revise(self._policy(subject))
+        if known and known.subject.identity == subject.identity:
+            self._revise(known, subject)
             _note_step(known.proof, subject, known.subject.step)
             known.subject = subject
             return
@@ -97,6 +102,24 @@ class Telemetry:
         _note_step(proof, subject, before=0)
         series = Pair(subject.key, subject.float_digest, subject.int8_digest)
         self._tracked[subject.key] = _Tracked(subject, proof, series, now.timestamp())
+
+    def revise(self, subject: Subject) -> Evidence | None:
+        """The newest evidence of this pair under a policy that may have changed; None if it is not tracked."""
+        known = self._tracked.get(subject.key)
+        if known is None or known.subject.identity != subject.identity:
+            return None
+        self._revise(known, subject)
+        return known.evidence
+
+    def _revise(self, tracked: _Tracked, subject: Subject) -> None:
+        policy = self._policy(subject)
+        if policy == tracked.proof.policy:
+            return
+        tracked.proof.revise(policy)
+        # What the change takes back must not be read until Prometheus answers again.
+        if before := tracked.evidence:
+            now = self._evidence(tracked, tracked.read_at)
+            tracked.evidence = replace(now, prometheus_gone=before.prometheus_gone)
 
     def forget(self, key: ModelKey) -> None:
         """No more evidence of this model is wanted."""
@@ -154,7 +177,7 @@ class Telemetry:
         policy = self._policy(subject)
         if subject.checkpoint:
             try:
-                return Proof.restored(subject.pair, policy, subject.checkpoint)
+                return Proof.restored(subject.pair, policy, subject.checkpoint, at)
             except ValueError as error:
                 # Of another pair (an older candidate), or damaged: proving begins anew, in shadow.
                 key = subject.key
