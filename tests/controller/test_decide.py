@@ -42,6 +42,7 @@ from tests.controller.scenes import (
 
 ONLY_FLOAT = {FLOAT: backend(FLOAT)}
 DOWN = {FLOAT: backend(FLOAT), INT8: backend(INT8, ready=0)}
+ROLLING = {FLOAT: backend(FLOAT, outdated={"f": frozenset({"mismatch"})}), INT8: backend(INT8)}
 PROMOTED = status(stable=artifact())
 BESIDE = status(stable=artifact(OTHER, inputs=OLD_INPUTS), candidate=artifact(), progress=Progress(step=5, since=NOW))
 TO_SAFER = spec(rollback={"to": "SaferArtifact"})
@@ -161,6 +162,14 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
             since=NOW - timedelta(hours=1), resume_step=50, retreats=(NOW - timedelta(hours=1),))),
          "evidence": evidence(begun=(NOW - timedelta(seconds=119)).timestamp())},
         Stage.HELD, "off traffic", {FLOAT: 1000}),
+    "pods of an older spec are told of while it waits": (
+        {"memory": status(candidate=artifact(), progress=Progress(step=5, since=NOW)), "backends": ROLLING},
+        Stage.CANARY, "pods of an older spec count no more", {FLOAT: 950, INT8: 50}),
+    "and in shadow": (
+        {"memory": status(candidate=artifact()), "backends": ROLLING, "evidence": evidence(proven=False)},
+        Stage.SHADOWING, "pods of an older spec count no more", {FLOAT: 1000}),
+    "and of a promoted artifact": (
+        {"memory": PROMOTED, "backends": ROLLING}, Stage.PROMOTED, "pods of an older spec count no more", {INT8: 1000}),
     "too few comparisons keep a step": (
         {"memory": canary(5, progress={"compared_at_start": 999_500})}, Stage.CANARY, "500 of 1000",
         {FLOAT: 950, INT8: 50}),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from quanary.api.names import Variant
 from quanary.controller.evidence import Scrape
 from quanary.controller.evidence.bins import Bins
-from quanary.controller.evidence.gates import Tally
+from quanary.controller.evidence.gates import Tally, total
 from quanary.wire.metrics import ERRORS, REQUESTS
 
 ORIGIN = 100.0
@@ -19,7 +19,7 @@ def scrape(at: float, requests: int, pod: str = "p", variant: Variant = "int8", 
 def closed(bins: Bins, *scrapes: Scrape) -> dict[int, Tally]:
     for each in scrapes:
         bins.add(each)
-    return dict(bins.close())
+    return {index: total(tallies.values()) for index, tallies in bins.close()}
 
 
 def requests(tallies: dict[int, Tally], variant: Variant = "int8") -> dict[int, int]:

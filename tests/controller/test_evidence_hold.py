@@ -150,6 +150,7 @@ def test_a_checkpoint_of_before_these_gates_loses_nothing() -> None:
 
 def test_a_checkpoint_stays_small_with_everything_in_it() -> None:
     policy = replace(WATCHED, steps=20, divergence="kullback-leibler of probabilities_logits, limit 0.01")
+    policy = replace(policy, served="0123456789", unsure="0123456789", escalation=0.1)
     proof = Proof(PAIR, policy, START)
     proof.advance(input_history(constant(0.3), constant(0.7), seconds=900))
     for day in range(5):

@@ -125,6 +125,24 @@ def test_pods_of_the_old_template_are_ready_but_not_available() -> None:
     assert (found.backends[FLOAT].ready, found.backends[FLOAT].available) == (1, False)
 
 
+OLD_MEASURE = {"containers": [{"name": "server", "args": ["serve", "--divergence=cosine"]}]}
+
+
+def test_pods_are_told_with_what_they_count_by_an_older_spec() -> None:
+    older = {**pod(FLOAT), "spec": OLD_MEASURE}
+    older["metadata"] = {**older["metadata"], "name": "older"}
+    found = seen(model(), deployment("float", FLOAT), pod(FLOAT), older)
+    name = pod(FLOAT)["metadata"]["name"]
+    assert found.backends[FLOAT].outdated == {name: frozenset(), "older": {"mismatch"}}
+
+
+def test_without_a_spec_no_pod_is_older_than_it() -> None:
+    memory = status(observed_generation=2).model_dump(by_alias=True, mode="json")
+    found = seen(model(spec={}, status=memory), deployment("float", FLOAT), {**pod(FLOAT), "spec": OLD_MEASURE})
+    assert found.spec is None
+    assert found.backends[FLOAT].outdated == {}
+
+
 def test_an_object_of_somebody_else_is_not_ours() -> None:
     stranger = deployment("float", FLOAT)
     stranger["metadata"]["ownerReferences"] = [{**OWNER[0], "uid": "another"}]

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from quanary.api import names
 from quanary.api.v1alpha1 import Stage as StageWord
 from quanary.controller.cluster import ClusterError
 from quanary.controller.evidence import Evidence
+from quanary.controller.settings import Settings
 from quanary.controller.telemetry import Subject
 from quanary.wire.report import FrontEntry, Opening, Refusal
 from tests.controller.scenes import FLOAT, INT8, NEW_FLOAT, SAFER, SAFEST
@@ -198,6 +200,40 @@ async def test_nothing_is_decided_on_a_proof_that_the_very_edit_takes_back() -> 
     assert (status.stage, status.progress.step) == (StageWord.SHADOWING, 0)
     assert status.checkpoint == "begun anew", "a crash does not bring the proof back"
     assert stage.cluster.weights() == {FLOAT_NAME: 1000}
+
+
+TRITON = {"type": "Triton", "server": {"image": f"nvcr.io/nvidia/tritonserver@sha256:{'c' * 64}"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "gates"),
+    [
+        ({"gates": {"divergence": {"measure": "Cosine", "limit": 0.1}}}, {"mismatch"}),
+        ({"gates": {"latency": {"p99": "10ms"}}}, {"latency"}),
+        ({"runtime": TRITON}, {"mismatch", "answers"}),
+    ],
+    ids=["measure", "latency", "server"],
+)
+async def test_pods_that_were_not_rolled_yet_are_known_by_name(change: dict[str, Any], gates: set[str]) -> None:
+    stage = Stage()
+    stage.settings = Settings(allowed_images=("nvcr.io/",))
+    stage.create()
+    while not stage.seen_steps:
+        await stage.live(1)
+    stage.is_stuck = True
+    change_spec(stage, **change)
+    await stage.live(ROUNDS)
+    assert 100 not in stage.seen_steps, "INT8's pods are not Available at their newest template"
+    older = {f"{FLOAT_NAME}-0": frozenset(gates), f"{INT8_NAME}-0": frozenset(gates)}
+    assert stage.traffic.subject
+    assert stage.traffic.subject.outdated == older
+    before = len(stage.cluster.writes)
+    await stage.live(3)
+    assert all(kind == names.KIND for _, kind, _ in stage.cluster.writes[before:]), "nothing but the status"
+    stage.is_stuck = False
+    await stage.live(ROUNDS)
+    assert stage.seen_steps == [5, 50, 100]
+    assert stage.traffic.subject.outdated == dict.fromkeys(older, frozenset[str]())
 
 
 async def test_a_taken_name_stalls_and_touches_nothing_of_the_stranger() -> None:

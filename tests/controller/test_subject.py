@@ -2,7 +2,19 @@
 
 from quanary.controller.decide import decide
 from quanary.controller.subject import present_subject, subject_of
-from tests.controller.scenes import FLOAT, INT8, OTHER, artifact, canary, condemned, disagreeing, seen, spec, status
+from tests.controller.scenes import (
+    FLOAT,
+    INT8,
+    OTHER,
+    artifact,
+    backend,
+    canary,
+    condemned,
+    disagreeing,
+    seen,
+    spec,
+    status,
+)
 
 
 def test_nobody_is_compared_before_there_is_an_artifact() -> None:
@@ -87,3 +99,19 @@ def test_what_is_escalated_is_known() -> None:
     subject = subject_of(at, decide(at))
     assert subject
     assert subject.escalation == at.spec.escalation if at.spec else False
+
+
+def test_pods_of_the_pair_are_known_with_what_they_count_by_an_older_spec() -> None:
+    backends = {
+        FLOAT: backend(FLOAT, outdated={"f-old": frozenset({"latency"}), "f-new": frozenset()}),
+        INT8: backend(INT8, outdated={"i-old": frozenset({"mismatch", "escalation"}), "i-new": frozenset()}),
+        OTHER: backend(OTHER, outdated={"o": frozenset({"mismatch", "answers"})}),
+    }
+    subject = present_subject(seen(memory=canary(5), backends=backends))
+    assert subject
+    assert subject.outdated == {
+        "f-old": {"latency"},
+        "f-new": frozenset(),
+        "i-old": {"mismatch", "escalation"},
+        "i-new": frozenset(),
+    }

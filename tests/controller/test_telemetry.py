@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typing_extensions import override
 
-from quanary.api.v1alpha1 import Divergence, Escalation, Gates
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates, InferenceServer
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Scrape
 from quanary.controller.evidence.proof import Proof
@@ -404,6 +404,70 @@ async def test_what_a_changed_spec_takes_back_is_told_at_once(fake: FakePromethe
     assert (revised.int8_silent, revised.float_silent) == (False, False)
     assert samples(revised)["errors"] == samples(before)["errors"]
     assert await telemetry.tick(moment(121)) == {KEY}
+
+
+COSINE = replace(
+    SUBJECT, gates=SUBJECT.gates.model_copy(update={"divergence": Divergence(measure="Cosine", limit=0.1)})
+)
+NONE = frozenset[str]()
+
+
+async def test_pods_of_an_older_measure_say_nothing_though_the_operator_restarts_while_they_go(
+    fake: FakePrometheus, telemetry: Telemetry, client: Prometheus
+) -> None:
+    fake.store(pods(replace(GOOD, mismatched=0.5), 90, int8_pod="int8-old"))
+    fake.store(history("int8-new", "int8", 200, lambda _: GOOD, seed=3, start=START + 40))
+    telemetry.track(replace(SUBJECT, mismatch=0.9, outdated={"float-0": NONE, "int8-old": NONE}), moment(0))
+    await run(telemetry, 30)
+    older = {each: frozenset({"mismatch"}) for each in ("float-0", "int8-old")}
+    telemetry.track(replace(COSINE, outdated=older), moment(30))
+    await run(telemetry, 40, start=31)
+    assert samples(reading(telemetry))["mismatch"] == 0
+    telemetry.track(replace(COSINE, outdated=older | {"int8-new": NONE}), moment(40))
+    await run(telemetry, 70, start=41)
+    assert samples(reading(telemetry))["mismatch"] > 400
+    restarted = Telemetry(client, SETTINGS)
+    checkpoint = reading(telemetry).checkpoint
+    restarted.track(replace(COSINE, outdated={"int8-new": NONE}, checkpoint=checkpoint), moment(100))
+    await run(restarted, 240, start=100, every=2)
+    (mismatch, *_) = reading(restarted).gates
+    assert (mismatch.bad, reading(restarted).condemned_by) == (0, "")
+    assert reading(restarted).proven
+    assert samples(reading(restarted))["errors"] > 20 * 190
+
+
+async def test_the_same_server_by_another_name_goes_on(fake: FakePrometheus, telemetry: Telemetry) -> None:
+    fake.store(pods(GOOD))
+    server = InferenceServer(image=f"triton@sha256:{'a' * 64}")
+    telemetry.track(replace(SUBJECT, server=server), moment(0))
+    await run(telemetry, 30)
+    before = samples(reading(telemetry))
+    mirrored = server.model_copy(update={"image": f"mirror.example.com/triton@sha256:{'a' * 64}", "port": 8004})
+    assert telemetry.revise(replace(SUBJECT, server=mirrored))
+    assert samples(reading(telemetry))["mismatch"] == before["mismatch"] > 100
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        None,
+        InferenceServer(image=f"triton@sha256:{'b' * 64}"),
+        InferenceServer(image=f"triton@sha256:{'a' * 64}", args=("serve",)),
+    ],
+    ids=["front", "image", "arguments"],
+)
+async def test_another_server_begins_its_proof_anew_and_no_other(
+    fake: FakePrometheus, telemetry: Telemetry, server: InferenceServer | None
+) -> None:
+    fake.store(pods(GOOD))
+    before = replace(SUBJECT, server=InferenceServer(image=f"triton@sha256:{'a' * 64}"))
+    telemetry.track(before, moment(0))
+    await run(telemetry, 30)
+    known = samples(reading(telemetry))
+    assert telemetry.revise(replace(before, server=server))
+    after = samples(reading(telemetry))
+    assert known["mismatch"] > 100
+    assert after == {**known, "mismatch": 0}
 
 
 async def test_a_pair_that_is_not_tracked_has_no_evidence(fake: FakePrometheus, telemetry: Telemetry) -> None:

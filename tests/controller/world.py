@@ -152,6 +152,7 @@ class Stage:
         self.settings = Settings()
         self.handed_over: dict[str, Any] = {}  # by the quantizer, besides the artifact
         self.refusing: dict[str, Refusal] = {}  # by Deployment: what its pods say instead of serving
+        self.is_stuck = False  # no pod follows its Deployment
         self.seen_steps: list[int] = []
         self.seen_stages: list[str] = []
 
@@ -212,13 +213,15 @@ class Stage:
         return {name for kind, _, name in self.cluster.objects if kind in ("Deployment", "Job")}
 
     def _run(self, deployment: Body) -> None:
-        refusal = self.refusing.get(deployment["metadata"]["name"])
-        ready = 0 if refusal else 1
-        counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready, "availableReplicas": ready}
+        name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+        refusal = self.refusing.get(name)
+        ready, pod_spec = 0 if refusal else 1, template["spec"]
+        if self.is_stuck and (older := self.cluster.objects.get(("Pod", KEY.namespace, f"{name}-0"))):
+            pod_spec = older["spec"]
+        updated = int(pod_spec == template["spec"])
+        counts = {"replicas": 1, "updatedReplicas": updated, "readyReplicas": ready, "availableReplicas": ready}
         self._set_status(deployment, {**counts, "observedGeneration": deployment["metadata"]["generation"]})
-        self._pod(
-            deployment, deployment["spec"]["template"]["metadata"]["labels"], _refused(refusal) if refusal else {}
-        )
+        self._pod(deployment, template["metadata"]["labels"], _refused(refusal) if refusal else {}, pod_spec)
 
     def _complete(self, job: Body) -> None:
         inputs = job["metadata"]["annotations"][names.ANNOTATION_INPUTS]
@@ -240,10 +243,10 @@ class Stage:
         conditions = [{"type": kind, **seen} for kind in ("Accepted", "ResolvedRefs")]
         self._set_status(route, {"parents": [{"conditions": conditions}]})
 
-    def _pod(self, owner: Body, labels: dict[str, str], status: dict[str, Any]) -> None:
+    def _pod(self, owner: Body, labels: dict[str, str], status: dict[str, Any], spec: Body | None = None) -> None:
         ready = {"conditions": [{"type": "Ready", "status": "True"}], **status}
         metadata = {"namespace": KEY.namespace, "name": f"{owner['metadata']['name']}-0", "labels": labels}
-        self._set_status({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}, ready)
+        self._set_status({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec or {}}, ready)
 
     def _set_status(self, body: Body, status: dict[str, Any]) -> None:
         if body.get("status") != status:

@@ -61,6 +61,9 @@ class Backend:
     failure: str = ""
     # What the server of a pod that is not Ready refuses, until a person changes it; empty if nothing.
     refusal: str = ""
+    # By the name of each of its pods: the gates that it counts by an older spec, and `answers` if its answers to a
+    # twin are of one.
+    outdated: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

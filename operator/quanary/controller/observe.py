@@ -11,9 +11,12 @@ from quanary.api.v1alpha1 import QuantizedModelSpec, QuantizedModelStatus, SealO
 from quanary.controller import pods
 from quanary.controller.admission import refusal
 from quanary.controller.cache import Body, Cache, owner_uid
+from quanary.controller.children.counting import outdated
+from quanary.controller.children.deployment import pod_spec
 from quanary.controller.children.inputs import inputs_digest
+from quanary.controller.children.manifest import Model
 from quanary.controller.children.route import digest_weights, is_accepted
-from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen, RouteSupport
+from quanary.controller.decision import Backend, JobSeen, ModelKey, Observation, RouteSeen, RouteSupport, Running
 from quanary.controller.seal import opening_of
 from quanary.controller.settings import Settings
 from quanary.controller.support import needs
@@ -41,7 +44,7 @@ def observe(world: World, key: ModelKey) -> Observation | None:
         spec_error=problem,
         memory=memory,
         inputs=inputs,
-        backends={each.digest: each for each in _backends(world.cache, key, uid, spec, memory)},
+        backends={each.digest: each for each in _backends(world, key, uid, spec, memory)},
         job=_job(world.cache, key, uid, inputs),
         route=_route(world.cache, key, uid, now),
         evidence=_evidence(world.telemetry, key),
@@ -75,8 +78,10 @@ def _digests(spec: QuantizedModelSpec | None, memory: QuantizedModelStatus) -> I
 
 
 def _backends(
-    cache: Cache, key: ModelKey, uid: str, spec: QuantizedModelSpec | None, memory: QuantizedModelStatus
+    world: World, key: ModelKey, uid: str, spec: QuantizedModelSpec | None, memory: QuantizedModelStatus
 ) -> Iterator[Backend]:
+    cache = world.cache
+    model = Model(key, uid, spec, world.settings, inputs="") if spec else None
     for variant, digest in _digests(spec, memory):
         deployment = cache.get("Deployment", key.namespace, names.variant_name(key.name, variant, digest))
         if deployment is None or owner_uid(deployment) != uid:
@@ -94,7 +99,13 @@ def _backends(
             restarts=pods.count_restarts(running),
             failure=pods.failure(running)[:LIMIT],
             refusal=pods.refusal(running)[:LIMIT],
+            outdated=_outdated(model, variant, digest, running) if model else {},
         )
+
+
+def _outdated(model: Model, variant: names.Variant, digest: str, running: list[Body]) -> dict[str, frozenset[str]]:
+    wanted = pod_spec(model, Running(variant, digest, uri=""))
+    return {each["metadata"]["name"]: outdated(wanted, each.get("spec") or {}) for each in running}
 
 
 def _is_available(deployment: Body, desired: int) -> bool:

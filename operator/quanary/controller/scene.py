@@ -118,6 +118,13 @@ class Scene:
         begun = datetime.fromtimestamp(evidence.begun if evidence else 0.0, UTC)
         return now - max(self.progress.since or now, begun)
 
+    @property
+    def is_rolling(self) -> bool:
+        """Whether pods of the pair still count by an older spec: they say nothing to the gates concerned."""
+        digests = (self.source.sha256, *([self.subject.digest] if self.subject else []))
+        backends = (self.seen.backends[each] for each in digests if each in self.seen.backends)
+        return any(gates for backend in backends for gates in backend.outdated.values())
+
     def is_condemned(self, digest: str) -> bool:
         """Whether it was rolled back on evidence."""
         return any(each.digest == digest for each in self.memory.condemned)

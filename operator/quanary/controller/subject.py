@@ -1,5 +1,7 @@
 """Which evidence a decision asks for. Pure."""
 
+from collections.abc import Mapping
+
 from quanary.controller.decision import Decision, Memory, Observation
 from quanary.controller.fitness import drift_gate, mismatch_gate, range_gate
 from quanary.controller.rules.advance import comparisons_of_a_step
@@ -40,6 +42,8 @@ def _subject(seen: Observation, memory: Memory, digest: str) -> Subject | None:
         input_range=range_gate(spec, artifact),
         input_drift=drift_gate(spec, artifact),
         escalation=spec.escalation,
+        server=spec.runtime.server,
+        outdated=_outdated(seen, memory.source.sha256, digest),
         steps=len(spec.rollout.steps),
         step=progress.step,
         since=progress.since,
@@ -49,3 +53,11 @@ def _subject(seen: Observation, memory: Memory, digest: str) -> Subject | None:
         checkpoint=seen.memory.checkpoint,
         compared_wanted=at_step if progress.step else spec.rollout.shadow.min_samples,
     )
+
+
+def _outdated(seen: Observation, *digests: str) -> Mapping[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for each in digests:
+        if each in seen.backends:
+            found |= seen.backends[each].outdated
+    return found

@@ -52,13 +52,14 @@ def deployment_manifest(model: Model, running: Running) -> Manifest:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, **MANAGED}, "annotations": SCRAPED},
-                "spec": _pod(model, running),
+                "spec": pod_spec(model, running),
             },
         },
     }
 
 
-def _pod(model: Model, running: Running) -> Manifest:
+def pod_spec(model: Model, running: Running) -> Manifest:
+    """What a pod of one variant is made of."""
     return {
         **pod_settings(model),
         # Longer than the server's own drain.

@@ -5,8 +5,8 @@ holds the gates of one pair together.
 """
 
 from quanary.controller.evidence.bins import Scrape
-from quanary.controller.evidence.gates import ESCALATION, MISMATCH, Policy
+from quanary.controller.evidence.gates import ANSWERS, ESCALATION, LATENCY, MISMATCH, Policy
 from quanary.controller.evidence.proof import Proof
 from quanary.controller.evidence.reading import Evidence, GateReading
 
-__all__ = ["ESCALATION", "MISMATCH", "Evidence", "GateReading", "Policy", "Proof", "Scrape"]
+__all__ = ["ANSWERS", "ESCALATION", "LATENCY", "MISMATCH", "Evidence", "GateReading", "Policy", "Proof", "Scrape"]

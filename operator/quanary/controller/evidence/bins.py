@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from quanary.api.names import Variant
-from quanary.controller.evidence.gates import Tally
+from quanary.controller.evidence.gates import PodTallies, Tally
 
 STALE_SECONDS: Final = 3.0
 STALE_SCRAPES: Final = 3
@@ -51,7 +51,7 @@ class Bins:
     def __init__(self, width: float, origin: float) -> None:
         self.width = width
         self.pods: dict[str, Pod] = {}
-        self._open: dict[int, Tally] = {}
+        self._open: dict[int, dict[str, Tally]] = {}
         self.restart(origin)
 
     def restart(self, origin: float) -> None:
@@ -96,7 +96,7 @@ class Bins:
     def _count(self, scrape: Scrape, pod: Pod) -> None:
         # A sample that comes after its bin closed goes into the next: late, but not lost.
         index = max(math.ceil(scrape.at / self.width - 1e-9), self.closed + 1)
-        tally = self._open.setdefault(index, {})
+        tally = self._open.setdefault(index, {}).setdefault(scrape.pod, {})
         # A counter that fell was reset with its process, and all others with it, also those above their old value.
         is_reset = any(value < pod.counters.get(name, 0) for name, value in scrape.counters.items())
         for name, value in scrape.counters.items():
@@ -105,8 +105,8 @@ class Bins:
                 key = (pod.variant, name)
                 tally[key] = tally.get(key, 0) + grown
 
-    def close(self) -> Iterator[tuple[int, Tally]]:
-        """Index and counts of each bin that closes now and holds any, in order."""
+    def close(self) -> Iterator[tuple[int, PodTallies]]:
+        """Index and counts by pod of each bin that closes now and holds any, in order."""
         if not self.pods:
             return
         newest = max(pod.at for pod in self.pods.values())

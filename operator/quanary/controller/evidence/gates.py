@@ -1,5 +1,6 @@
 """The budgets of one pair, each as "k bad of n" out of counters summed over pods."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,9 +33,29 @@ DISTINCT: Final = "mismatch-distinct"
 LATENCY: Final = "latency"
 FAST: Final = "errors-fast"
 ESCALATION: Final = "escalation"
+# No gate: what a pod answers to a twin that compares. INT8's answers make float's counts.
+ANSWERS: Final = "answers"
+# What depends on the pod's own spec; the other gates count the same in any pod.
+BY_SPEC: Final = frozenset((MISMATCH, LATENCY, ESCALATION, ANSWERS))
 
 Key = tuple[Variant, str]  # the pods' variant and the counter's name
 Tally = dict[Key, int]
+PodTallies = Mapping[str, Tally]  # by the pod's name
+
+
+SERVED_BY: Final = "@"  # between a mismatch's meaning and what ran the models
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """The sum of several."""
+    found: Tally = {}
+    for tally in tallies:
+        if not found:
+            found = dict(tally)
+            continue
+        for key, count in tally.items():
+            found[key] = found.get(key, 0) + count
+    return found
 
 
 def _both(counter: str) -> tuple[Key, ...]:
@@ -63,6 +84,8 @@ class Policy:
     input_range: float = 0.0
     input_drift: float = 0.0
     escalation: float = 0.0  # share of requests that INT8 may be unsure of; 0: nothing is escalated
+    unsure: str = ""  # what counts as that, in a few words
+    served: str = ""  # what runs the models, in a word
 
     def __post_init__(self) -> None:
         for name in ("mismatch", "errors", "alpha", "beta"):
@@ -98,7 +121,9 @@ class Gate:
 
     def asks_as(self, limit: float, rule: str) -> bool:
         """Whether what was gathered under that limit and that rule is evidence of this gate."""
-        return self.limit == limit and self.rule == rule
+        # Checkpoints of older operators do not say what ran the models, nor what was unsure.
+        is_same = rule in (self.rule, self.rule.partition(SERVED_BY)[0]) or (self.may_hold and not rule)
+        return self.limit == limit and is_same
 
 
 def gates_of(policy: Policy) -> tuple[Gate, ...]:
@@ -112,7 +137,7 @@ def gates_of(policy: Policy) -> tuple[Gate, ...]:
         bad=_both(MISMATCHED),
         total=ALL_COMPARED,
         period_seconds=policy.tick_seconds,
-        rule=policy.divergence,
+        rule=f"{policy.divergence}{SERVED_BY}{policy.served}" if policy.served else policy.divergence,
         proves=True,
     )
     distinct = replace(mismatch, name=DISTINCT, bad=_both(MISMATCHED_DISTINCT), total=_both(COMPARED_DISTINCT))
@@ -164,6 +189,7 @@ def holding_gates(policy: Policy) -> tuple[Gate, ...]:
             bad=tuple(("int8", each) for each in bad),
             total=(("int8", total),),
             period_seconds=policy.tick_seconds,
+            rule=policy.unsure if name == ESCALATION else "",
             may_hold=True,
         )
         for name, budget, bad, total in watched

@@ -15,13 +15,15 @@ from quanary.controller.evidence.gates import (
     FAST,
     LATENCY,
     Gate,
+    PodTallies,
     Policy,
-    Tally,
     fast_gate,
     gates_of,
     holding_gates,
+    total,
 )
 from quanary.controller.evidence.hold import ENDS_AT, Hold
+from quanary.controller.evidence.older import OlderPods
 from quanary.controller.evidence.reading import Evidence, GateReading
 from quanary.controller.evidence.schedule import Schedule
 from quanary.controller.evidence.watch import Watch
@@ -69,6 +71,7 @@ class Proof:
         self.is_proven = False
         self.retreated_at = 0.0
         self.drops = Drops()
+        self.older = OlderPods()
         self.watches = {gate.name: self._begin(gate, at) for gate in _gates(policy)}
 
     def _begin(self, gate: Gate, at: float) -> Watch:
@@ -120,6 +123,7 @@ class Proof:
         A hold goes on: only evidence ends it. A gate that is not watched any more is forgotten.
         """
         self.policy = policy
+        self.older.forget()
         self.schedule = Schedule(policy.steps, self.schedule.changes)
         known, self.watches = self.watches, {}
         for gate in _gates(policy):
@@ -140,6 +144,10 @@ class Proof:
         if watch.hold:
             watch.hold.since = held_since
 
+    def note_pods(self, outdated: Mapping[str, frozenset[str]]) -> None:
+        """By pod of the pair, which readings it counts by an older spec, and whether it answers by one."""
+        self.older.note(outdated, self.bins.pods)
+
     def weight_changed(self, at: float, *, raised: bool) -> None:
         """The artifact's share changed. A raise is a likely moment for a fault: it draws on the daily allowance."""
         if at <= self.changed_at:
@@ -155,10 +163,10 @@ class Proof:
             self._bridge(unseen[0].at)
         for scrape in unseen:
             self.bins.add(scrape)
-        for index, tally in self.bins.close():
+        for index, tallies in self.bins.close():
             # Whatever period ended before this bin is judged first: in the order of time.
             self._settle_through(index - 1)
-            self._add(index, tally)
+            self._add(index, tallies)
         self._settle_through(self.bins.closed)
 
     def _bridge(self, origin: float) -> None:
@@ -170,13 +178,21 @@ class Proof:
             if watch.hold:
                 watch.hold.normal.forgo()
 
-    def _add(self, index: int, tally: Tally) -> None:
+    def _add(self, index: int, tallies: PodTallies) -> None:
+        tally = total(tallies.values())
         dropped = sum(tally.get(key, 0) for key in ALL_DROPPED)
         compared = sum(tally.get(key, 0) for key in ALL_COMPARED)
         if dropped or compared:
             self.drops = self.drops.plus(index * self.bins.width, dropped, compared)
+        end = index * self.bins.width
+        passed_over = self.older.passed_over(tallies, end, self.bins.pods)
         for watch in self.watches.values():
-            watch.add(index, tally)
+            without = passed_over.get(watch.gate.reading)
+            if without is None:
+                watch.add(index, tally)
+            else:
+                watch.add(index, total(each for pod, each in tallies.items() if pod not in without))
+                watch.wait_for_outcomes(end, tally)
 
     def _settle_through(self, index: int) -> None:
         watches = self.watches.values()

@@ -46,6 +46,12 @@ class Watch:
             self.until = -(-index // self.period_bins) * self.period_bins
             self.pending = [old + new for old, new in zip(self.pending, counts, strict=True)]
 
+    def wait_for_outcomes(self, end: float, passed_over: Tally) -> None:
+        """Until it has its first outcome it begins anew with every bin whose outcomes were counted by an older spec."""
+        has_any = self.samples or any(self.pending)
+        if not has_any and _sum(passed_over, self.gate.total):
+            self.begun = max(self.begun, end)
+
     def settle(self, end: float, schedule: Schedule, beta: float, changed_at: float) -> None:
         """Bet on the period that ended at `end`. Periods without outcomes need no call: their mass comes along."""
         k, n, float_bad, float_all = self.pending

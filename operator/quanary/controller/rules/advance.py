@@ -127,7 +127,7 @@ def watch_after_promotion(seen: Observation) -> Decision | None:
     if stable and not is_certified(stable):
         because = f"INT8 serves; its certificate does not hold on the new sealed data: {stable.because}"
         return scene.settle(Stage.PROMOTED, because, reason=CERTIFICATE_LAPSED)
-    return scene.settle(Stage.PROMOTED, "INT8 serves; evidence goes on")
+    return scene.settle(Stage.PROMOTED, f"INT8 serves; evidence goes on{_rolling(scene)}")
 
 
 def begin_step(scene: Scene, candidate: Artifact, step: int, because: str) -> Decision:
@@ -163,7 +163,7 @@ def _obstacle(scene: Scene, candidate: Artifact) -> str:
     if evidence is None:
         return "waiting for samples"
     if scene.judged < spec.rollout.dwell:
-        return f"dwell of {spec.rollout.dwell.total_seconds():g} s"
+        return f"dwell of {spec.rollout.dwell.total_seconds():g} s{_rolling(scene)}"
     needed = comparisons_of_a_step(mismatch_gate(spec, candidate))
     if (compared := evidence.compared_distinct - progress.compared_at_start) < needed:
         return f"{max(compared, 0)} of {needed} comparisons"
@@ -177,4 +177,9 @@ def _shadow_progress(scene: Scene) -> str:
     if evidence is None:
         return "compared in shadow: waiting for the first samples"
     safety = next((gate.safety_evidence for gate in evidence.gates if gate.name == MISMATCH), 0.0)
-    return f"compared in shadow: {safety:.0%} proven, {evidence.compared_distinct} distinct inputs (at least {wanted})"
+    distinct = f"{evidence.compared_distinct} distinct inputs (at least {wanted})"
+    return f"compared in shadow: {safety:.0%} proven, {distinct}{_rolling(scene)}"
+
+
+def _rolling(scene: Scene) -> str:
+    return "; pods of an older spec count no more for the gates that it changed" if scene.is_rolling else ""

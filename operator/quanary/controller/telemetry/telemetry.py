@@ -12,7 +12,8 @@ from typing import Final
 import structlog
 
 from quanary.api.names import short
-from quanary.api.v1alpha1 import Divergence, Escalation, Gates
+from quanary.api.v1alpha1 import Divergence, Escalation, Gates, InferenceServer
+from quanary.controller.children.counting import server_words
 from quanary.controller.decision import ModelKey
 from quanary.controller.evidence import Evidence, Policy, Proof, Scrape
 from quanary.controller.settings import Settings
@@ -52,6 +53,9 @@ class Subject:
     input_range: float = 0.0  # the gates of the inputs; 0: they are not watched
     input_drift: float = 0.0
     escalation: Escalation | None = None
+    server: InferenceServer | None = None  # what runs the models behind the front
+    # By each pod of the pair that is there: what it counts or answers by an older spec. None: no pod does.
+    outdated: Mapping[str, frozenset[str]] | None = None
     attempt: int = 1  # how many artifacts of this float model were tried, this one included: beta shrinks with it
     retried: bool = False  # trusted once more after it was condemned: its evidence begins anew
     checkpoint: str = ""  # out of the status, for the first time it is tracked
@@ -99,6 +103,8 @@ class Telemetry:
             known.subject = subject
             return
         proof = self._begin(subject, now.timestamp())
+        if subject.outdated is not None:
+            proof.note_pods(subject.outdated)
         _note_step(proof, subject, before=0)
         series = Pair(subject.key, subject.float_digest, subject.int8_digest)
         self._tracked[subject.key] = _Tracked(subject, proof, series, now.timestamp())
@@ -112,12 +118,14 @@ class Telemetry:
         return known.evidence
 
     def _revise(self, tracked: _Tracked, subject: Subject) -> None:
-        policy = self._policy(subject)
-        if policy == tracked.proof.policy:
-            return
-        tracked.proof.revise(policy)
+        proof, policy = tracked.proof, self._policy(subject)
+        is_changed = policy != proof.policy
+        if is_changed:
+            proof.revise(policy)
+        if subject.outdated is not None:
+            proof.note_pods(subject.outdated)
         # What the change takes back must not be read until Prometheus answers again.
-        if before := tracked.evidence:
+        if is_changed and (before := tracked.evidence):
             now = self._evidence(tracked, tracked.read_at)
             tracked.evidence = replace(now, prometheus_gone=before.prometheus_gone)
 
@@ -195,6 +203,8 @@ class Telemetry:
             input_range=subject.input_range,
             input_drift=subject.input_drift,
             escalation=subject.escalation.budget if subject.escalation else 0.0,
+            unsure=_unsure(subject.escalation),
+            served=_served(subject.server),
             alpha=settings.alpha * (1 if subject.in_progress else PROMOTED_ALPHA),
             # The betas of all attempts sum to the one of the settings.
             beta=settings.beta / (subject.attempt * (subject.attempt + 1)),
@@ -275,6 +285,16 @@ def _rule(divergence: Divergence, escalation: Escalation | None) -> str:
         policy = escalation.model_dump_json(include={"below", "confidence", "output", "budget"})
         words.append(f"escalated {_short_text(policy)}")
     return " ".join(words)
+
+
+def _unsure(escalation: Escalation | None) -> str:
+    """The same word for the same meaning of an unsure answer."""
+    return _short_text(escalation.model_dump_json(include={"below", "confidence", "output"})) if escalation else ""
+
+
+def _served(server: InferenceServer | None) -> str:
+    """The same word for the same server."""
+    return _short_text(" ".join(sorted(server_words(server.image, server.args)))) if server else "front"
 
 
 def _short_text(text: str) -> str:
