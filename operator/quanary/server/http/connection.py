@@ -182,9 +182,12 @@ class Connection(asyncio.Protocol):
     def _told(self, request: HttpRequest, told: Answer | Exception) -> None:
         if isinstance(told, Exception):
             self._abandon(request, told)
-        else:
+            return
+        try:
             self._send(request, told)
             self._answer_first()
+        except Exception as error:  # noqa: BLE001  nobody above would say so
+            self._abandon(request, error)
 
     async def _answer_later(self, request: HttpRequest, coming: Awaitable[Answer]) -> None:
         answer: Answer | Exception
