@@ -43,6 +43,10 @@ from tests.controller.scenes import (
 ONLY_FLOAT = {FLOAT: backend(FLOAT)}
 DOWN = {FLOAT: backend(FLOAT), INT8: backend(INT8, ready=0)}
 ROLLING = {FLOAT: backend(FLOAT, outdated={"f": frozenset({"mismatch"})}), INT8: backend(INT8)}
+STUCK = {
+    FLOAT: backend(FLOAT),
+    INT8: backend(INT8, available=False, failure="ImagePullBackOff", outdated={"i": frozenset({"mismatch"})}),
+}
 PROMOTED = status(stable=artifact())
 BESIDE = status(stable=artifact(OTHER, inputs=OLD_INPUTS), candidate=artifact(), progress=Progress(step=5, since=NOW))
 TO_SAFER = spec(rollback={"to": "SaferArtifact"})
@@ -170,6 +174,8 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
         Stage.SHADOWING, "pods of an older spec count no more", {FLOAT: 1000}),
     "and of a promoted artifact": (
         {"memory": PROMOTED, "backends": ROLLING}, Stage.PROMOTED, "pods of an older spec count no more", {INT8: 1000}),
+    "a promoted artifact whose newer pods do not come says what is not watched": (
+        {"memory": PROMOTED, "backends": STUCK}, Stage.PROMOTED, "nothing of it: ImagePullBackOff", {INT8: 1000}),
     "too few comparisons keep a step": (
         {"memory": canary(5, progress={"compared_at_start": 999_500})}, Stage.CANARY, "500 of 1000",
         {FLOAT: 950, INT8: 50}),

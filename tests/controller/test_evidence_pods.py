@@ -85,6 +85,39 @@ def test_without_a_newer_pod_there_are_no_samples_and_no_time_passes_for_the_gat
     assert gate(evidence, "mismatch").samples > 0
 
 
+SLOW = replace(GOOD, over_budget=0.5)
+LATER = replace(BEFORE, latency_seconds=0.01)
+
+
+def slow_pair(**outdated: frozenset[str]) -> Evidence:
+    """A float and an INT8 pod that are slow in the same moments; of each, what it counts by an older spec."""
+    variants: tuple[Variant, ...] = ("float", "int8")
+    scrapes = sorted(
+        each
+        for seed, variant in enumerate(variants)
+        for each in history(variant, variant, END, lambda _: SLOW, seed=seed)
+    )
+    proof = Proof(PAIR, BEFORE, START)
+    proof.note_pods({"float": NONE, "int8": NONE})
+    proof.advance(part(scrapes, -9, CHANGED))
+    proof.revise(LATER)
+    proof.note_pods({"float": NONE, "int8": NONE} | outdated)
+    proof.advance(part(scrapes, CHANGED, END))
+    return proof.read(START + END)
+
+
+def test_a_slow_moment_of_all_excuses_int8_though_float_is_not_rolled_yet() -> None:
+    evidence = slow_pair(float=frozenset({"latency"}))
+    assert gate(evidence, "latency").bad > 0
+    assert evidence.condemned_by == ""
+
+
+def test_what_float_counts_is_no_outcome_of_int8_and_lets_no_time_pass() -> None:
+    evidence = slow_pair(int8=frozenset({"latency"}))
+    assert gate(evidence, "latency").samples == 0
+    assert END - 3 < evidence.begun - START <= END
+
+
 def test_the_gate_has_begun_with_the_first_sample_of_a_newer_pod() -> None:
     scrapes = pods(GOOD, GOOD)
     proof = changed(scrapes)

@@ -105,7 +105,10 @@ def _backends(
 
 def _outdated(model: Model, variant: names.Variant, digest: str, running: list[Body]) -> dict[str, frozenset[str]]:
     wanted = pod_spec(model, Running(variant, digest, uri=""))
-    return {each["metadata"]["name"]: outdated(wanted, each.get("spec") or {}) for each in running}
+    return {
+        each["metadata"]["name"]: frozenset() if pods.has_ended(each) else outdated(wanted, each.get("spec") or {})
+        for each in running
+    }
 
 
 def _is_available(deployment: Body, desired: int) -> bool:

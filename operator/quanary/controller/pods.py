@@ -21,6 +21,11 @@ def count_ready(pods: Iterable[Pod]) -> int:
     return sum(1 for pod in pods if not _is_going(pod) and _condition(pod, "Ready") == "True")
 
 
+def has_ended(pod: Pod) -> bool:
+    """Whether none of it runs any more, nor will again."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def count_restarts(pods: Iterable[Pod]) -> int:
     """Restarts of all containers that serve, of all pods."""
     return sum(each.get("restartCount", 0) for pod in pods for each in _serving(pod))

@@ -32,13 +32,13 @@ def outdated(wanted: PodSpec, pod: PodSpec) -> frozenset[str]:
 def server_words(image: str, args: Iterable[str]) -> Words:
     """What tells one server behind the front from another: its digest, and the arguments that a user gave it."""
     _, is_pinned, digest = image.rpartition("@")
-    kept = {each for each in args if not _is_of_ours(each)}
-    return frozenset((f"@{digest}", *kept) if is_pinned else kept)
+    kept = " ".join(each for each in args if not _is_of_ours(each))
+    return frozenset((f"@{digest}", kept) if is_pinned else (kept,))
 
 
 def _is_of_ours(word: str) -> bool:
     name = word.partition("=")[0]
-    return name in _OF_OURS or (name.startswith("-") and name.endswith("port"))
+    return name in _OF_OURS or name.endswith("-port")
 
 
 def _are_same(one: Words, other: Words) -> bool:

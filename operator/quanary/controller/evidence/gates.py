@@ -119,6 +119,11 @@ class Gate:
     excuse_bad: tuple[Key, ...] = ()
     excuse_total: tuple[Key, ...] = ()
 
+    @property
+    def excuses(self) -> tuple[Key, ...]:
+        """What excuses INT8, bad ones and all."""
+        return (*self.excuse_bad, *self.excuse_total)
+
     def asks_as(self, limit: float, rule: str) -> bool:
         """Whether what was gathered under that limit and that rule is evidence of this gate."""
         # Checkpoints of older operators do not say what ran the models, nor what was unsure.

@@ -191,7 +191,10 @@ class Proof:
             if without is None:
                 watch.add(index, tally)
             else:
-                watch.add(index, total(each for pod, each in tallies.items() if pod not in without))
+                kept = total(each for pod, each in tallies.items() if pod not in without)
+                # What excuses INT8 is what float suffers in the same moment, by whichever spec.
+                excuses = {key: tally[key] for key in watch.gate.excuses if key in tally}
+                watch.add(index, {**kept, **excuses})
                 watch.wait_for_outcomes(end, tally)
 
     def _settle_through(self, index: int) -> None:

@@ -48,8 +48,8 @@ class Watch:
 
     def wait_for_outcomes(self, end: float, passed_over: Tally) -> None:
         """Until it has its first outcome it begins anew with every bin whose outcomes were counted by an older spec."""
-        has_any = self.samples or any(self.pending)
-        if not has_any and _sum(passed_over, self.gate.total):
+        _, outcomes, _, _ = self.pending
+        if not (self.samples or outcomes) and _sum(passed_over, self.gate.total):
             self.begun = max(self.begun, end)
 
     def settle(self, end: float, schedule: Schedule, beta: float, changed_at: float) -> None:
