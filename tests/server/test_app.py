@@ -380,7 +380,7 @@ async def test_twins_are_answered_with_execution_time_and_uncounted(tmp_path: Pa
 
 async def test_only_the_twin_whose_turn_came_hears_that_the_model_is_stuck(tmp_path: Path) -> None:
     path = models.write(tmp_path, models.classifier())
-    async with running(path, Hung, deadline_seconds=0.2) as server:
+    async with running(path, Hung, deadline_seconds=2.0) as server:
         answers = await asyncio.gather(*(server.infer([1, 0, 0, 0], server.twin_url) for _ in range(40)))
         statuses = [answer.status_code for answer in answers]
         # One reached the model, some waited in vain for their turn, the rest found no place to wait.
