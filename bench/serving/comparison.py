@@ -147,7 +147,8 @@ def _spent(server: Server, bodies: Sequence[tuple[bytes, int]]) -> tuple[float, 
     """CPU seconds of all threads and of those beside the model's, and how many requests they were for."""
     before = server.tasks()
     requests = _load(server, bodies, ROUND_SECONDS)
-    time.sleep(PAUSE_SECONDS)  # the last comparisons end, and are counted
+    time.sleep(PAUSE_SECONDS)  # the last comparisons end
+    server.count(COMPARED)  # those that wait are judged when somebody looks
     return (*server.spent(before), requests)
 
 

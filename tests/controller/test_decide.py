@@ -175,7 +175,7 @@ CASES: dict[str, tuple[dict[str, Any], Stage, str, dict[str, int] | None]] = {
     "and of a promoted artifact": (
         {"memory": PROMOTED, "backends": ROLLING}, Stage.PROMOTED, "pods of an older spec count no more", {INT8: 1000}),
     "a promoted artifact whose newer pods do not come says what is not watched": (
-        {"memory": PROMOTED, "backends": STUCK}, Stage.PROMOTED, "nothing of it: ImagePullBackOff", {INT8: 1000}),
+        {"memory": PROMOTED, "backends": STUCK}, Stage.PROMOTED, "gather nothing: ImagePullBackOff", {INT8: 1000}),
     "too few comparisons keep a step": (
         {"memory": canary(5, progress={"compared_at_start": 999_500})}, Stage.CANARY, "500 of 1000",
         {FLOAT: 950, INT8: 50}),

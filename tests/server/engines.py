@@ -16,6 +16,16 @@ class Failing:
         raise RuntimeError("kernel exploded")
 
 
+class Cancelled:
+    """Its way to fail is to be cancelled, by nobody outside."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def infer(self, inputs: Tensors) -> Execution:
+        raise asyncio.CancelledError
+
+
 class Hung:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -23,7 +23,7 @@ from quanary.server.app import ProtocolApp
 from quanary.server.metrics import Metrics
 from quanary.server.traffic import TWIN_WAITING_LIMIT, Front, TwinTraffic, UserTraffic
 from tests.server import models
-from tests.server.engines import Failing, Hung, Slow
+from tests.server.engines import Cancelled, Failing, Hung, Slow
 from tests.server.running import Running, asking, running, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -434,3 +434,11 @@ async def test_of_twins_only_so_many_wait_those_who_still_send_included(tmp_path
                 return (await asked).status_code == 400
 
         await until(is_there_room)
+
+
+async def test_a_model_that_cancels_itself_has_failed_and_holds_nothing(tmp_path: Path) -> None:
+    async with running(models.write(tmp_path, models.classifier()), Cancelled) as server:
+        for url in (server.url, server.twin_url, server.twin_url):
+            answer = await server.infer([1, 0, 0, 0], url)
+            assert (answer.status_code, "cancelled" in answer.json()["error"]) == (500, True)
+        assert (await server.counts())["errors"] == 1

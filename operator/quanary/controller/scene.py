@@ -122,8 +122,12 @@ class Scene:
     def is_rolling(self) -> bool:
         """Whether pods of the pair still count by an older spec: they say nothing to the gates concerned."""
         digests = (self.source.sha256, *([self.subject.digest] if self.subject else []))
-        backends = (self.seen.backends[each] for each in digests if each in self.seen.backends)
-        return any(gates for backend in backends for gates in backend.outdated.values())
+        return any(map(self.has_older_pods, digests))
+
+    def has_older_pods(self, digest: str) -> bool:
+        """Whether pods of this model file count by an older spec."""
+        backend = self.seen.backends.get(digest)
+        return backend is not None and any(backend.outdated.values())
 
     def is_condemned(self, digest: str) -> bool:
         """Whether it was rolled back on evidence."""

@@ -119,9 +119,9 @@ def watch_after_promotion(seen: Observation) -> Decision | None:
     if seen.evidence and seen.evidence.prometheus_gone:
         because = "INT8 serves; Prometheus gives no answer, so nothing watches it now"
         return scene.settle(Stage.PROMOTED, because, reason="PrometheusGone")
-    if stable and scene.is_rolling and not scene.is_available(stable):
+    if stable and scene.has_older_pods(stable.digest) and not scene.is_available(stable):
         why = scene.failure_of(stable.digest) or "its newer pods are not ready"
-        because = f"INT8 serves by an older spec; the gates that the spec changed gather nothing of it: {why}"
+        because = f"INT8 serves, in part by an older spec, of which the gates that changed gather nothing: {why}"
         return scene.settle(Stage.PROMOTED, because, reason="Rolling")
     if seen.evidence and (holding := seen.evidence.holding):
         what, reason = _cause(holding)
